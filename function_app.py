@@ -1,0 +1,152 @@
+"""Ebb's triggers: each parses its input, makes one call, and maps the result.
+
+Nothing happens at import; the application is built by shared.wiring at the first invocation.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import azure.functions as func
+
+from shared import faces, wiring
+from shared.errors import EbbError
+from shared.ports import COPY_QUEUE, VALIDATE_QUEUE
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+log = logging.getLogger("ebb")
+
+
+def _answer(context: func.Context, call: Callable[[], faces.Answer]) -> func.HttpResponse:
+    try:
+        answer = call()
+    except EbbError as error:
+        answer = faces.problem(error)
+    except Exception:
+        log.exception("unexpected failure")
+        answer = faces.unexpected(context.invocation_id)
+    return func.HttpResponse(answer.body, status_code=answer.status, mimetype=answer.media)
+
+
+@app.route("migrations", methods=["GET"])
+def migrations_list(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """All migrations with their status."""
+    del req
+    return _answer(
+        context,
+        lambda: faces.shown([s.as_dict() for s in wiring.app().operating.statuses()]),
+    )
+
+
+@app.route("migrations/{name}", methods=["GET"])
+def migration_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """One migration's status."""
+    name = req.route_params["name"]
+    return _answer(
+        context, lambda: faces.shown(wiring.app().operating.status(name).as_dict())
+    )
+
+
+@app.route("migrations/{name}", methods=["PUT"])
+def migration_apply(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Register a spec."""
+    name = req.route_params["name"]
+
+    def call() -> faces.Answer:
+        text = faces.spec_body(req.get_body())
+        migration = wiring.app().operating.apply(text, name=name)
+        return faces.shown(faces.migration_shown(migration), status=201)
+
+    return _answer(context, call)
+
+
+@app.route("migrations/{name}/{verb}", methods=["POST"])
+def migration_change(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Start, stop, pause or resume a migration."""
+    name, verb = req.route_params["name"], req.route_params["verb"]
+
+    def call() -> faces.Answer:
+        migration = wiring.app().operating.change(name, verb)
+        return faces.shown(faces.migration_shown(migration))
+
+    return _answer(context, call)
+
+
+@app.route("migrations/{name}/decisions", methods=["GET"])
+def migration_decisions(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The latest decisions with their reasons, newest first."""
+    name = req.route_params["name"]
+
+    def call() -> faces.Answer:
+        ebb = wiring.app()
+        span_s = faces.number(
+            "span_s", req.params.get("span_s"), faces.SINCE_DEFAULT_S, most=90 * 86_400
+        )
+        limit = faces.number(
+            "limit", req.params.get("limit"), faces.DECISIONS_DEFAULT, most=1_000
+        )
+        entries = ebb.operating.decisions(
+            name, since_s=ebb.ports.clock.now_s() - span_s, limit=int(limit)
+        )
+        return faces.shown([faces.entry_shown(entry) for entry in entries])
+
+    return _answer(context, call)
+
+
+@app.route("health", methods=["GET"])
+def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Whether the controller decides and its stores answer."""
+    del req
+
+    def call() -> faces.Answer:
+        found = wiring.app().operating.health()
+        return faces.shown(found, status=200 if found["healthy"] else 503)
+
+    return _answer(context, call)
+
+
+@app.timer_trigger("timer", schedule="%EBB_TICK_SCHEDULE%", run_on_startup=False, use_monitor=False)
+def tick(timer: func.TimerRequest) -> None:
+    """One decision of the controller."""
+    del timer
+    entry = wiring.app().controller.tick()
+    if entry is not None:
+        log.info("decision %s", faces.shown(faces.entry_shown(entry)).body.decode())
+
+
+@app.timer_trigger(
+    "timer", schedule="%EBB_JANITOR_SCHEDULE%", run_on_startup=False, use_monitor=False
+)
+def janitor(timer: func.TimerRequest) -> None:
+    """Sweep up what nothing needs any more."""
+    del timer
+    log.info("swept %s", wiring.app().janitor.sweep())
+
+
+@app.queue_trigger("message", queue_name=COPY_QUEUE, connection="AzureWebJobsStorage")
+def copy(message: func.QueueMessage) -> None:
+    """Copy one slice."""
+    log.info("copy: %s", wiring.app().copying.run(message.get_body().decode()))
+
+
+@app.queue_trigger("message", queue_name=VALIDATE_QUEUE, connection="AzureWebJobsStorage")
+def validate(message: func.QueueMessage) -> None:
+    """Validate one slice."""
+    log.info("validate: %s", wiring.app().validating.run(message.get_body().decode()))
+
+
+@app.queue_trigger(
+    "message", queue_name=f"{COPY_QUEUE}-poison", connection="AzureWebJobsStorage"
+)
+def copy_poison(message: func.QueueMessage) -> None:
+    """Record a copy message that failed every time."""
+    log.error("poison: %s", wiring.app().burying.run(COPY_QUEUE, message.get_body()))
+
+
+@app.queue_trigger(
+    "message", queue_name=f"{VALIDATE_QUEUE}-poison", connection="AzureWebJobsStorage"
+)
+def validate_poison(message: func.QueueMessage) -> None:
+    """Record a validate message that failed every time."""
+    log.error("poison: %s", wiring.app().burying.run(VALIDATE_QUEUE, message.get_body()))

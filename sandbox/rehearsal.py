@@ -1,0 +1,161 @@
+"""A function app running on the sandbox: started, killed, restarted, and spoken to like an operator.
+
+It brings parts together for the demo and the integration tests; it judges nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azure.storage.blob import BlobServiceClient
+
+from sandbox.errors import SandboxError
+from sandbox.processes import REPOSITORY, Child
+from sandbox.stage import Sandbox
+from shared.cli import Remote
+
+FUNCTION_KEY = "sandbox-function-key"
+READY_WITHIN_S = 60.0
+POLL_S = 0.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOptions:
+    """How the function app is run here, faster than in production where time is short."""
+
+    tick_schedule: str = "*/5 * * * * *"
+    janitor_schedule: str = "0 */10 * * * *"
+    metric_settle_s: float = 5.0
+    queue_lease_s: int = 15
+    threads: int = 8
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class FunctionApp:
+    """The function app under the sandbox's host, in a process of its own."""
+
+    def __init__(self, sandbox: Sandbox, options: HostOptions) -> None:
+        self._sandbox = sandbox
+        self._options = options
+        self._starts = 0
+        self._child: Child | None = None
+        self.remote = Remote("", "")
+        self.url = ""
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._starts += 1
+        folder = self._sandbox.processes.scratch_dir
+        ready = folder / f"host-{self._starts}.ready"
+        settings = folder / "host-settings.json"
+        settings.write_text(json.dumps({"Values": self.settings()}))
+        self._child = self._sandbox.processes.start(
+            f"host-{self._starts}",
+            [
+                *(sys.executable, "-m", "sandbox.host", "--app", str(REPOSITORY)),
+                *("--settings", str(settings), "--ready-file", str(ready)),
+                *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
+                *("--queue-lease-s", str(self._options.queue_lease_s)),
+            ],
+        )
+        wait_until("the function app is ready", ready.exists, within_s=READY_WITHIN_S, of=self)
+        self.url = json.loads(ready.read_text())["url"]
+        self.remote = Remote(self.url, FUNCTION_KEY)
+
+    def settings(self) -> dict[str, str]:
+        """The app settings in force."""
+        options = self._options
+        return {
+            **self._sandbox.settings(),
+            "EBB_TICK_SCHEDULE": options.tick_schedule,
+            "EBB_JANITOR_SCHEDULE": options.janitor_schedule,
+            "EBB_METRIC_SETTLE_S": str(options.metric_settle_s),
+            "EBB_SCRATCH_DIR": str(self._sandbox.processes.scratch_dir),
+            "PYTHON_THREADPOOL_THREAD_COUNT": str(options.threads),
+            **options.settings,
+        }
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def kill(self) -> None:
+        """End it as a crash would, with no chance to tidy up."""
+        child = self._running()
+        os.kill(child.pid, signal.SIGKILL)
+        child.process.wait()
+
+    def stop(self) -> None:
+        self._running().stop()
+
+    def log_text(self) -> str:
+        return self._running().log_text()
+
+    def check_alive(self) -> None:
+        """Raise with the end of its log if it has ended."""
+        child = self._running()
+        if child.process.poll() is not None:
+            raise SandboxError(
+                f"the function app ended with {child.process.returncode}: {child.log_text()[-3000:]}"
+            )
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise SandboxError("the function app was never started; call start() first")
+        return self._child
+
+
+def wait_until(
+    what: str, holds: Callable[[], T], *, within_s: float, of: FunctionApp | None = None
+) -> T:
+    """Poll until something holds and return it; an error says what never came."""
+    until_s = time.monotonic() + within_s
+    while time.monotonic() < until_s:
+        if found := holds():
+            return found
+        if of is not None:
+            of.check_alive()
+        time.sleep(POLL_S)
+    log = "" if of is None else f"; the log ends with: {of.log_text()[-3000:]}"
+    raise SandboxError(f"waiting for: {what}; it did not come within {within_s:.0f} s{log}")
+
+
+@contextmanager
+def function_app(sandbox: Sandbox, options: HostOptions | None = None) -> Iterator[FunctionApp]:
+    """A started function app that is stopped at the end, whatever happens."""
+    running = FunctionApp(sandbox, options or HostOptions())
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def keep_archive(sandbox: Sandbox, container: str, folder: Path) -> int:
+    """Leave a blob container as plain files; returns how many."""
+    client = BlobServiceClient.from_connection_string(sandbox.storage_connection_string)
+    blobs = client.get_container_client(container)
+    count = 0
+    for blob in blobs.list_blobs():
+        path = folder / blob.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            blobs.download_blob(blob.name).readinto(file)
+        count += 1
+    return count
+
+
+def status_of(app: FunctionApp, name: str) -> dict[str, Any]:
+    """A migration's status over HTTP."""
+    return dict(app.remote.call("GET", f"migrations/{name}"))

@@ -1,0 +1,235 @@
+"""Brings the sandbox's parts up together and takes them down again; each part's work is its own module's.
+
+`python -m sandbox.stage` keeps one in the foreground and writes a local.settings.json for `func start`.
+"""
+
+import argparse
+import base64
+import json
+import secrets
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.admin import AdminClient
+from sandbox.azurite import Azurite, start_azurite
+from sandbox.certificates import Certificates, make_certificates
+from sandbox.cosmos.account import History
+from sandbox.cosmos.backing import Backing
+from sandbox.cosmos.meter import Secrets
+from sandbox.errors import SandboxError
+from sandbox.identity import IDENTITY_PATH
+from sandbox.processes import Child, Processes, find_node_modules
+
+RESOURCE_ID = (
+    "/subscriptions/00000000-0000-0000-0000-0000000000eb/resourceGroups/rg-sandbox"
+    "/providers/Microsoft.DocumentDB/databaseAccounts/cosmos-sandbox"
+)
+# Room for 2 GB of documents, as objects beside their text; Node takes only what it uses.
+NODE_HEAP_MB = 12_288
+_AUTHOR_KEY, _AUTHOR = "WrittenBy", "python -m sandbox.stage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxOptions:
+    """How the account is made, and how its metrics behave."""
+
+    partitions: int = 1
+    ru_per_s: float = 5000.0
+    ru_per_300_kb: float = 30.0
+    lag_s: float = 60.0
+    loss_share: float = 0.0
+    seed: int = 0
+    history: History = field(default_factory=History)
+    with_storage: bool = True
+    storage_location: Path | None = None
+    scratch_dir: Path | None = None
+    node_modules: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A running sandbox: where everything is, and what opens it."""
+
+    cosmos_endpoint: str
+    cosmos_key: str
+    management_endpoint: str
+    identity_endpoint: str
+    identity_header: str
+    ca_file: Path
+    storage: Azurite | None
+    backing_url: str
+    partitions: int
+    resource_id: str
+    admin: AdminClient
+    processes: Processes
+
+    @property
+    def storage_connection_string(self) -> str:
+        """What a storage client needs."""
+        if self.storage is None:
+            message = "reading the storage connection string: this sandbox was started with with_storage=False"
+            raise SandboxError(message)
+        return self.storage.connection_string
+
+    @property
+    def backing(self) -> Backing:
+        """The way past the meter, for seeding."""
+        return Backing(url=self.backing_url, partitions=self.partitions)
+
+    def identity_settings(self) -> dict[str, str]:
+        """Return what DefaultAzureCredential needs in its environment."""
+        return {
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.identity_header,
+            "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        }
+
+    def settings(self) -> dict[str, str]:
+        """Return the app settings of a function app that runs against this sandbox."""
+        return {
+            "AzureWebJobsStorage": self.storage_connection_string,
+            "EBB_COSMOS_ENDPOINT": self.cosmos_endpoint,
+            "EBB_COSMOS_RESOURCE_ID": self.resource_id,
+            "EBB_MANAGEMENT_ENDPOINT": self.management_endpoint,
+            "EBB_CA_FILE": str(self.ca_file),
+            **self.identity_settings(),
+        }
+
+
+@contextmanager
+def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
+    """Start everything, give where it is, and leave nothing running."""
+    chosen = options or SandboxOptions()
+    node_modules = chosen.node_modules or find_node_modules()
+    with Processes(chosen.scratch_dir) as processes:
+        certificates = make_certificates(processes.scratch_dir)
+        backing = _start_backing(processes, node_modules)
+        meter_secrets = Secrets(
+            cosmos_key=base64.b64encode(secrets.token_bytes(64)).decode(), identity_header=secrets.token_hex(16)
+        )
+        # Node takes seconds to load; nothing of the meter waits for Azurite.
+        storage = start_azurite(processes, node_modules, location=chosen.storage_location) if chosen.with_storage else None
+        backing_url = f"http://127.0.0.1:{_announced(backing)['port']}"
+        meter = _start_meter(processes, chosen, certificates, meter_secrets, backing_url)
+        ports = _announced(meter)
+        yield Sandbox(
+            cosmos_endpoint=f"https://127.0.0.1:{ports['cosmos_port']}/",
+            cosmos_key=meter_secrets.cosmos_key,
+            management_endpoint=f"https://127.0.0.1:{ports['monitor_port']}",
+            identity_endpoint=f"http://127.0.0.1:{ports['identity_port']}{IDENTITY_PATH}",
+            identity_header=meter_secrets.identity_header,
+            ca_file=certificates.ca_file,
+            storage=storage,
+            backing_url=backing_url,
+            partitions=chosen.partitions,
+            resource_id=RESOURCE_ID,
+            admin=AdminClient(url=f"http://127.0.0.1:{ports['admin_port']}"),
+            processes=processes,
+        )
+
+
+def write_local_settings(path: Path, values: dict[str, str]) -> None:
+    """Write a local.settings.json, and refuse to overwrite one that somebody else wrote."""
+    if path.exists() and _author(path) != _AUTHOR:
+        message = f"writing {path}: it exists and the sandbox did not write it; move it away or choose another path"
+        raise SandboxError(message)
+    settings = {
+        _AUTHOR_KEY: _AUTHOR,
+        "IsEncrypted": False,
+        "Values": {"FUNCTIONS_WORKER_RUNTIME": "python", **values},
+    }
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Keep a sandbox in the foreground until Ctrl-C."""
+    given = _parser().parse_args(arguments)
+    options = SandboxOptions(
+        partitions=given.partitions,
+        ru_per_s=given.ru_per_s,
+        ru_per_300_kb=given.ru_per_300_kb,
+        lag_s=given.lag_s,
+        loss_share=given.loss_share,
+        history=History(minutes=given.history_minutes, ru_per_s=given.history_ru_per_s),
+        storage_location=given.storage_location,
+    )
+    try:
+        with start_sandbox(options) as sandbox:
+            facts = {**sandbox.settings(), "cosmos_key": sandbox.cosmos_key, "admin": sandbox.admin.url}
+            if given.settings_file:
+                write_local_settings(given.settings_file, sandbox.settings())
+            sys.stdout.write(json.dumps(facts, indent=2) + "\nCtrl-C ends it.\n")
+            sys.stdout.flush()
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
+    except SandboxError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    return 0
+
+
+def _start_backing(processes: Processes, node_modules: Path) -> Child:
+    server = Path(__file__).parent / "cosmos" / "server.js"
+    return processes.start("cosmos", ["node", f"--max-old-space-size={NODE_HEAP_MB}", str(server), str(node_modules)])
+
+
+def _start_meter(
+    processes: Processes, options: SandboxOptions, certificates: Certificates, meter_secrets: Secrets, backing_url: str
+) -> Child:
+    secrets_file = processes.scratch_dir / "meter-secrets.json"
+    secrets_file.touch(mode=0o600)
+    secrets_file.write_text(json.dumps(asdict(meter_secrets)))
+    flags = {
+        "backing-url": backing_url,
+        "certificate": certificates.server_certificate_file,
+        "certificate-key": certificates.server_key_file,
+        "secrets-file": secrets_file,
+        "resource-id": RESOURCE_ID,
+        "partitions": options.partitions,
+        "ru-per-s": options.ru_per_s,
+        "ru-per-300-kb": options.ru_per_300_kb,
+        "lag-s": options.lag_s,
+        "loss-share": options.loss_share,
+        "seed": options.seed,
+        "history-minutes": options.history.minutes,
+        "history-ru-per-s": options.history.ru_per_s,
+        "history-database": options.history.database,
+        "history-container": options.history.container,
+    }
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    return processes.start("meter", [sys.executable, "-m", "sandbox.cosmos.meter", *arguments])
+
+
+def _announced(child: Child) -> dict[str, Any]:
+    return dict(json.loads(child.wait_for(r"^\{.*\}$")[0]))
+
+
+def _author(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get(_AUTHOR_KEY)
+    except (ValueError, AttributeError):
+        return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.stage", description=__doc__)
+    parser.add_argument("--settings-file", type=Path, help="write a local.settings.json here")
+    parser.add_argument("--partitions", type=int, default=1)
+    parser.add_argument("--ru-per-s", type=float, default=5000.0, help="per physical partition")
+    parser.add_argument("--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read")
+    parser.add_argument("--lag-s", type=float, default=60.0, help="how late metrics are")
+    parser.add_argument("--loss-share", type=float, default=0.0, help="share of minutes that never appear")
+    parser.add_argument("--history-minutes", type=int, default=0, help="life before the sandbox began")
+    parser.add_argument("--history-ru-per-s", type=float, default=0.0)
+    parser.add_argument("--storage-location", type=Path, help="keep Azurite's data here instead of in memory")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Ebb: moves cold Azure Cosmos DB records to Parquet in the RU slack the business leaves."""

@@ -1,0 +1,1 @@
+"""The ports' real and in-memory implementations; each speaks to one outside thing."""

@@ -1,0 +1,220 @@
+"""The source: one Cosmos DB for NoSQL account through azure-cosmos, one request per call.
+
+The SDK's own retries are switched off, so that every 429 is seen by the pacing above.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from azure.cosmos import ContainerProxy, CosmosClient
+from azure.cosmos._retry_options import RetryOptions
+from azure.cosmos.documents import ConnectionPolicy
+from azure.cosmos.exceptions import CosmosHttpResponseError
+
+from shared.domain.slices import FeedRange
+from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
+from shared.ports import Measured, Page, Query, Source
+
+RETRY_AFTER_DEFAULT_S = 1.0
+_TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
+_CHARGE = "x-ms-request-charge"
+
+
+class CosmosSources:
+    """Opens containers of one account; the client is made at first use and shared by threads."""
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        endpoint: str,
+        credential: Any,
+        user_agent: str,
+        ca_file: str | None = None,
+    ) -> None:
+        self.account = account
+        self._endpoint = endpoint
+        self._credential = credential
+        self._user_agent = user_agent
+        self._ca_file = ca_file
+        self._client: CosmosClient | None = None
+        self._lock = threading.Lock()
+
+    def open(self, database: str, container: str) -> Source:
+        with _translated(f"opening {database}/{container}"):
+            client = self._connected()
+            proxy = client.get_database_client(database).get_container_client(container)
+        return CosmosSource(proxy, f"{database}/{container}")
+
+    def _connected(self) -> CosmosClient:
+        with self._lock:
+            if self._client is None:
+                policy = ConnectionPolicy()
+                # CosmosClient(retry_throttle_total=0) would mean nine retries: zero counts as unset
+                policy.RetryOptions = RetryOptions(max_retry_attempt_count=0)
+                options = {"connection_verify": self._ca_file} if self._ca_file else {}
+                self._client = CosmosClient(
+                    self._endpoint,
+                    credential=self._credential,
+                    connection_policy=policy,
+                    user_agent_suffix=self._user_agent,
+                    **options,
+                )
+            return self._client
+
+
+class CosmosSource:
+    """One container; every method is one page or one number, with its real charge."""
+
+    def __init__(self, container: ContainerProxy, name: str) -> None:
+        self._container = container
+        self._name = name
+
+    def partition_key_paths(self) -> tuple[str, ...]:
+        with _translated(f"reading the partition key of {self._name}"):
+            properties = self._container.read()
+        return tuple(properties["partitionKey"]["paths"])
+
+    def ranges(self) -> tuple[FeedRange, ...]:
+        with _translated(f"listing the feed ranges of {self._name}"):
+            found = list(self._container.read_feed_ranges(force_refresh=True))
+        tokens = sorted(json.dumps(dict(each), sort_keys=True) for each in found)
+        return tuple(FeedRange(id=f"r{i:03d}", token=token) for i, token in enumerate(tokens))
+
+    def count(self, query: Query) -> Measured:
+        return self._number("counting", "SELECT VALUE COUNT(1)", query)
+
+    def earliest_s(self, query: Query) -> Measured:
+        measured = self._number("finding the earliest of", "SELECT VALUE MIN(c._ts)", query)
+        return measured if measured.value else Measured(value=None, ru=measured.ru)
+
+    def documents(self, query: Query, *, continuation: str | None, limit: int) -> Page:
+        return self._page("reading", "SELECT *", query, continuation, limit)
+
+    def identities(
+        self, query: Query, *, continuation: str | None, limit: int, paths: tuple[str, ...]
+    ) -> Page:
+        keys = "".join(f', "pk{i}": {_property(path)}' for i, path in enumerate(paths))
+        select = f'SELECT VALUE {{"id": c.id, "_etag": c._etag{keys}}}'
+        page = self._page("listing the ids of", select, query, continuation, limit)
+        return Page(
+            items=[_nested(item, paths) for item in page.items],
+            ru=page.ru,
+            continuation=page.continuation,
+        )
+
+    def _number(self, doing: str, select: str, query: Query) -> Measured:
+        page = self._page(doing, select, query, None, 1)
+        total = page.ru
+        while not page.items and page.continuation:
+            page = self._page(doing, select, query, page.continuation, 1)
+            total += page.ru
+        values = [v for v in page.items if isinstance(v, int)]
+        if select.endswith("COUNT(1)") and len(values) != 1:
+            raise TransientError(
+                f"{doing} {self._name}: the answer held no number; it is not taken for zero, "
+                "the call will be tried again"
+            )
+        return Measured(value=values[0] if values else None, ru=total)
+
+    def _page(
+        self, doing: str, select: str, query: Query, continuation: str | None, limit: int
+    ) -> Page:
+        charges: list[float] = []
+
+        def hook(headers: Mapping[str, str], _body: Any) -> None:
+            charges.append(float(headers.get(_CHARGE, 0.0)))
+
+        text, parameters = _sql(select, query)
+        with _translated(f"{doing} {self._name}"):
+            pages = self._container.query_items(
+                text,
+                parameters=parameters,
+                feed_range=json.loads(query.extent.range.token),
+                max_item_count=limit,
+                response_hook=hook,
+            ).by_page(continuation)
+            items: Sequence[Any] = list(next(pages, ()))
+        after = getattr(pages, "continuation_token", None)
+        return Page(items=items, ru=sum(charges), continuation=after)
+
+
+def _sql(select: str, query: Query) -> tuple[str, list[dict[str, Any]]]:
+    extent = query.extent
+    terms = ["c._ts >= @lo", "c._ts < @hi"]
+    parameters: list[dict[str, Any]] = [
+        {"name": "@lo", "value": extent.window.lo_s},
+        {"name": "@hi", "value": extent.window.hi_s},
+    ]
+    if extent.id_lo is not None:
+        terms.append("c.id >= @id_lo")
+        parameters.append({"name": "@id_lo", "value": extent.id_lo})
+    if extent.id_hi is not None:
+        terms.append("c.id < @id_hi")
+        parameters.append({"name": "@id_hi", "value": extent.id_hi})
+    if query.where:
+        terms.append(f"({query.where})")
+    return f"{select} FROM c WHERE {' AND '.join(terms)}", parameters
+
+
+def _property(path: str) -> str:
+    return "c" + "".join(f'["{part}"]' for part in path.strip("/").split("/"))
+
+
+def _nested(item: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
+    """The identity as the document holds it, so that one function finds the key in both."""
+    nested: dict[str, Any] = {"id": item["id"], "_etag": item["_etag"]}
+    for index, path in enumerate(paths):
+        if f"pk{index}" not in item:
+            continue
+        *folders, last = path.strip("/").split("/")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = item[f"pk{index}"]
+    return nested
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turn whatever azure-cosmos raises into Ebb's errors, without any document's content."""
+    try:
+        yield
+    except EbbError:
+        raise
+    except CosmosHttpResponseError as error:
+        raise _error_for(doing, error) from error
+    except (AzureError, ConnectionError, TimeoutError, ValueError) as error:
+        raise TransientError(
+            f"{doing}: the answer was broken or cut off ({type(error).__name__}); "
+            "the call will be tried again"
+        ) from error
+
+
+def _error_for(doing: str, error: CosmosHttpResponseError) -> EbbError:
+    status = int(error.status_code or 0)
+    if status == 429:  # noqa: PLR2004 - HTTP's own number
+        headers = error.headers or {}
+        after_ms = headers.get("x-ms-retry-after-ms")
+        after_s = float(after_ms) / 1000 if after_ms else RETRY_AFTER_DEFAULT_S
+        return Throttled(f"{doing}: the partition is full (429)", retry_after_s=after_s)
+    if status == 404:  # noqa: PLR2004
+        return NotFound(
+            f"{doing}: not found (404); check the names of account, database and container"
+        )
+    if status in {401, 403}:
+        return PermanentError(
+            f"{doing}: refused ({status}); give this app's identity the role "
+            "'Cosmos DB Built-in Data Reader' on the account"
+        )
+    if status in _TRANSIENT_STATUS or status == 0:
+        return TransientError(f"{doing}: answered {status or 'nothing'}; will be tried again")
+    return PermanentError(f"{doing}: answered {status}, which trying again will not change")
+
+

@@ -1,0 +1,37 @@
+"""What went wrong outside any slice's own record, kept in an Azure table, newest first."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import islice
+
+from azure.data.tables import TableServiceClient
+
+from shared.adapters.journal import countdown
+from shared.adapters.keys import key
+from shared.adapters.records import packed, unpacked
+from shared.adapters.tables import Table, Write
+from shared.ports import Incident
+
+
+class TableIncidents:
+    """An incident's key is its time and a digest of its text, so recording it twice leaves one."""
+
+    def __init__(self, tables: TableServiceClient, account: str, table: str = "ebbincidents") -> None:
+        self._table = Table(tables, table)
+        self._partition = key(account)
+        self._thing = f"the incidents of {account}"
+
+    def record(self, incident: Incident) -> None:
+        digest = hashlib.sha256(incident.text.encode()).hexdigest()[:16]
+        row = f"{countdown(incident.at_s)}|{digest}"
+        properties = packed(incident, thing=self._thing)
+        write = Write(kind="put", key=row, thing=self._thing, properties=properties)
+        self._table.submit(self._partition, [write], thing=self._thing)
+
+    def latest(self, *, limit: int) -> tuple[Incident, ...]:
+        rows = self._table.between(self._partition, "0", ":", thing=self._thing, page_rows=limit)
+        return tuple(
+            unpacked(Incident, row.properties, version="", thing=self._thing)
+            for row in islice(rows, limit)
+        )

@@ -1,0 +1,160 @@
+"""Migrations, plans, slices and progress in one Azure table; it decides nothing about them.
+
+All records of a migration share its partition, so one transaction moves a slice from open to done
+and adds it to the progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+from azure.data.tables import TableServiceClient
+
+from shared.adapters.keys import key
+from shared.adapters.records import packed, unpacked
+from shared.adapters.tables import AFTER_BAR, Row, Table, Write, check_size, stored
+from shared.domain.slices import Migration, Progress, RangePlan, Slice, SliceState
+from shared.errors import Conflict, NotFound, PermanentError
+from shared.ports import Change
+
+_REGISTRY = "~migrations"  # no migration's partition: key() spells "~" otherwise
+_PROGRESS = "progress"
+_WINDOW_CHARS = len("0000000000-0000000000")
+
+
+class TableLedger:
+    def __init__(self, tables: TableServiceClient, table: str = "ebbledger") -> None:
+        self._table = Table(tables, table)
+
+    def migrations(self) -> tuple[Migration, ...]:
+        rows = self._table.between(_REGISTRY, "!", "~", thing="the migrations")
+        return tuple(_migration(row) for row in rows)
+
+    def migration(self, name: str) -> Migration:
+        row = self._table.get(_REGISTRY, key(name), thing=f"migration {name}")
+        if row is None:
+            raise NotFound(
+                f"reading migration {name}: there is none of that name; "
+                "see `ebb status` for those there are, or apply its spec"
+            )
+        return _migration(row)
+
+    def put_migration(self, migration: Migration) -> Migration:
+        thing = f"migration {migration.name}"
+        properties = packed(migration, thing=thing)
+        write = stored(key(migration.name), thing, properties, migration.version)
+        (version,) = self._table.submit(_REGISTRY, [write], thing=thing)
+        return replace(migration, version=version)
+
+    def progress(self, name: str) -> Progress | None:
+        thing = f"the progress of migration {name}"
+        row = self._table.get(key(name), _PROGRESS, thing=thing)
+        if row is None:
+            return None
+        return unpacked(Progress, row.properties, version=row.version, thing=thing)
+
+    def ranges(self, name: str) -> tuple[RangePlan, ...]:
+        thing = f"the ranges of migration {name}"
+        return tuple(
+            unpacked(RangePlan, row.properties, version=row.version, thing=thing)
+            for row in self._all(name, "range", thing)
+        )
+
+    def open_slices(self, name: str) -> tuple[Slice, ...]:
+        thing = f"the open slices of migration {name}"
+        found = (_slice(row, thing) for row in self._all(name, "open", thing))
+        return tuple(sorted(found, key=lambda one: one.id))
+
+    def slice(self, name: str, slice_id: str) -> Slice | None:
+        """Open before done: a slice only ever moves that way, so none is missed in between."""
+        thing = f"slice {slice_id} of migration {name}"
+        for place in ("open", "done"):
+            row = self._table.get(key(name), f"{place}|{key(slice_id)}", thing=thing)
+            if row is not None:
+                return _slice(row, thing)
+        return None
+
+    def done_slices(self, name: str) -> Iterator[Slice]:
+        """In order of id: odd range ids are spelt otherwise as keys, so each window is sorted."""
+        thing = f"the done slices of migration {name}"
+        found = (_slice(row, thing) for row in self._all(name, "done", thing))
+        for _, window in groupby(found, key=lambda one: one.id[:_WINDOW_CHARS]):
+            yield from sorted(window, key=lambda one: one.id)
+
+    def commit(self, name: str, change: Change) -> None:
+        _check_names(name, change)
+        writes = [write for target in change.slices for write in _slice_writes(target)]
+        writes += [_range_write(plan) for plan in change.ranges]
+        if change.progress is not None:
+            thing = f"the progress of migration {name}"
+            properties = packed(change.progress, thing=thing)
+            writes.append(stored(_PROGRESS, thing, properties, change.progress.version))
+        thing = f"a change of migration {name}"
+        check_size(writes, thing=thing)
+        self._check_not_done(name, change)
+        self._table.submit(key(name), writes, thing=thing)
+
+    def _check_not_done(self, name: str, change: Change) -> None:
+        """A new slice must not be an old one: no transaction can ask that of another key.
+
+        Reading first is enough, because nothing ever leaves `done`.
+        """
+        for target in change.slices:
+            if target.version:
+                continue
+            thing = f"slice {target.id} of migration {name}"
+            if self._table.get(key(name), f"done|{key(target.id)}", thing=thing) is not None:
+                raise Conflict(
+                    f"writing a change of migration {name}: {thing} is proven already; "
+                    "nothing was written — read again and decide anew"
+                )
+
+    def _all(self, name: str, place: str, thing: str) -> Iterator[Row]:
+        return self._table.between(key(name), f"{place}|", f"{place}{AFTER_BAR}", thing=thing)
+
+
+def _migration(row: Row) -> Migration:
+    thing = f"migration {row.key}"
+    return unpacked(Migration, row.properties, version=row.version, thing=thing)
+
+
+def _slice(row: Row, thing: str) -> Slice:
+    return unpacked(Slice, row.properties, version=row.version, thing=thing)
+
+
+def _slice_writes(target: Slice) -> list[Write]:
+    thing = f"slice {target.id} of migration {target.migration}"
+    # An error may quote a document's id, and half a surrogate pair in it must not block the ledger.
+    storable = replace(target, error=target.error.encode("utf-8", "backslashreplace").decode())
+    properties = packed(storable, thing=thing)
+    opened = f"open|{key(target.id)}"
+    if target.state is not SliceState.PROVEN:
+        return [stored(opened, thing, properties, target.version)]
+    if not target.version:
+        raise PermanentError(
+            f"writing {thing}: it is proven but was never read from the ledger; "
+            "nothing was written — read the open slice and move that one on"
+        )
+    return [
+        Write(kind="delete", key=opened, thing=thing, version=target.version),
+        stored(f"done|{key(target.id)}", thing, properties, ""),
+    ]
+
+
+def _range_write(plan: RangePlan) -> Write:
+    thing = f"range {plan.range.id} of migration {plan.migration}"
+    return stored(f"range|{key(plan.range.id)}", thing, packed(plan, thing=thing), plan.version)
+
+
+def _check_names(name: str, change: Change) -> None:
+    named = {target.migration for target in change.slices}
+    named |= {plan.migration for plan in change.ranges}
+    named |= {change.progress.migration} if change.progress else set()
+    strangers = sorted(named - {name})
+    if strangers:
+        raise PermanentError(
+            f"writing a change of migration {name}: it holds records of {', '.join(strangers)}; "
+            "nothing was written — commit each migration's change under its own name"
+        )

@@ -1,0 +1,28 @@
+"""In-memory twins of the storage adapters, deterministic, for tests and simulation.
+
+They keep the ports' promises as the real ones do: the contract suite runs over both.
+"""
+
+from __future__ import annotations
+
+from shared.adapters.memory.archive import MemoryArchive, MemoryArchives, MemoryWriter
+from shared.adapters.memory.ledger import MemoryLedger
+from shared.adapters.memory.logs import MemoryJournal, MemoryMetering
+from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
+from shared.adapters.memory.signals import Letter, MemoryBoards, MemoryLease, MemoryMail
+
+__all__ = [
+    "Letter",
+    "MemoryArchive",
+    "MemoryArchives",
+    "MemoryBoards",
+    "MemoryClock",
+    "MemoryJournal",
+    "MemoryLease",
+    "MemoryLedger",
+    "MemoryMail",
+    "MemoryMetering",
+    "MemoryScratch",
+    "MemoryWriter",
+    "SequentialNames",
+]

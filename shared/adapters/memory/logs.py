@@ -1,0 +1,72 @@
+"""The twins of the journal and the metering."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from copy import deepcopy
+from threading import Lock
+
+from shared.ports import Entry
+
+_US_PER_S = 1_000_000  # the real journal tells microseconds apart, no less
+
+
+class MemoryJournal:
+    def __init__(self) -> None:
+        self._entries: dict[int, list[Entry]] = {}
+        self._lock = Lock()
+
+    def record(self, entry: Entry) -> None:
+        with self._lock:
+            same_instant = self._entries.setdefault(_us(entry.decision.at_s), [])
+            if entry not in same_instant:
+                same_instant.append(deepcopy(entry))
+
+    def entries(self, *, since_s: float, limit: int) -> tuple[Entry, ...]:
+        with self._lock:
+            newest_first = sorted((at for at in self._entries if at >= _us(since_s)), reverse=True)
+            found = [entry for at in newest_first for entry in self._entries[at]]
+            return tuple(deepcopy(found[: max(0, limit)]))
+
+    def forget(self, *, before_s: float, limit: int) -> int:
+        with self._lock:
+            old = sorted((at for at in self._entries if at < _us(before_s)), reverse=True)
+            gone = 0
+            for at in old:
+                while self._entries[at] and gone < limit:
+                    self._entries[at].pop()
+                    gone += 1
+                if not self._entries[at]:
+                    del self._entries[at]
+            return gone
+
+
+class MemoryMetering:
+    def __init__(self) -> None:
+        self._ru: dict[tuple[int, str], float] = {}
+        self._lock = Lock()
+
+    def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
+        with self._lock:
+            for minute, ru in ru_by_minute.items():
+                self._ru[minute, worker] = float(ru)
+
+    def by_minute(self, *, since_s: int) -> Mapping[int, float]:
+        total: dict[int, float] = defaultdict(float)
+        with self._lock:
+            for (minute, _worker), ru in sorted(self._ru.items()):
+                if minute >= since_s:
+                    total[minute] += ru
+        return dict(total)
+
+    def forget(self, *, before_s: int, limit: int) -> int:
+        with self._lock:
+            old = sorted(place for place in self._ru if place[0] < before_s)[: max(0, limit)]
+            for place in old:
+                del self._ru[place]
+            return len(old)
+
+
+def _us(at_s: float) -> int:
+    return round(at_s * _US_PER_S)

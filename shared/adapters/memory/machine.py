@@ -1,0 +1,44 @@
+"""A clock that moves only when told or waited on, names in order, and files in memory."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from io import BytesIO
+from threading import Lock
+from typing import BinaryIO
+
+
+class MemoryClock:
+    """Waiting moves it on; `advance` does the same for a test."""
+
+    def __init__(self, start_s: float = 1_800_000_000.0) -> None:
+        self._now_s = start_s
+        self._lock = Lock()
+
+    def now_s(self) -> float:
+        with self._lock:
+            return self._now_s
+
+    def wait(self, seconds: float) -> None:
+        self.advance(max(0.0, seconds))
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._now_s += seconds
+
+
+class SequentialNames:
+    def __init__(self, prefix: str = "name") -> None:
+        self._prefix = prefix
+        self._last = 0
+        self._lock = Lock()
+
+    def new(self) -> str:
+        with self._lock:
+            self._last += 1
+            return f"{self._prefix}-{self._last:06d}"
+
+
+class MemoryScratch:
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        return BytesIO()

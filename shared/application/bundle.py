@@ -1,0 +1,40 @@
+"""The ports one process works with, gathered by the composition root and handed down whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.ports import (
+    Archives,
+    Boards,
+    Clock,
+    Incidents,
+    Journal,
+    Lease,
+    Ledger,
+    Mail,
+    Metering,
+    Monitor,
+    Names,
+    Scratch,
+    Sources,
+    TableFormat,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    clock: Clock
+    names: Names
+    ledger: Ledger
+    boards: Boards
+    journal: Journal
+    incidents: Incidents
+    metering: Metering
+    monitor: Monitor
+    lease: Lease
+    mail: Mail
+    sources: Sources
+    archives: Archives
+    table_format: TableFormat
+    scratch: Scratch

@@ -1,0 +1,41 @@
+"""Messages that failed every time: recorded, and their slice settled, so nothing waits for them."""
+
+from __future__ import annotations
+
+from shared.application.bundle import Ports
+from shared.application.dispatching import read_work
+from shared.application.settling import settle_failure
+from shared.domain.slices import Cause, SliceState
+from shared.errors import EbbError, PermanentError
+from shared.ports import Incident
+
+TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to recognise it
+
+
+class Burying:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def run(self, queue: str, body: bytes) -> str:
+        """Record a poison message; returns what was recorded, for the log."""
+        text = body.decode("utf-8", errors="replace")
+        outcome = f"message {text[:TEXT_SHOWN_MAX]!r} of {queue} failed every time: "
+        outcome += self._settled(queue, text)
+        incident = Incident(at_s=self._ports.clock.now_s(), kind="poison", text=outcome)
+        self._ports.incidents.record(incident)
+        return outcome
+
+    def _settled(self, queue: str, text: str) -> str:
+        try:
+            work = read_work(self._ports, text)
+        except PermanentError as error:
+            return str(error)
+        if isinstance(work, str):
+            return work
+        if work.slice.state not in {SliceState.COPYING, SliceState.VALIDATING}:
+            return f"slice {work.slice.id} is {work.slice.state.value} and will be sent again"
+        now_s = self._ports.clock.now_s()
+        if self._ports.boards.read().works_on(work.migration.name, work.slice.id, now_s):
+            return f"slice {work.slice.id} is in a living worker's hands"
+        failure = EbbError(f"the worker of {queue} failed on it every time; see its log")
+        return settle_failure(self._ports, work, cause=Cause.FAULT, error=failure)

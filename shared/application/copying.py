@@ -1,0 +1,360 @@
+"""Copying one slice: count, read in turn, digest, count again, and stage a Parquet file.
+
+What it leaves is staged and unproven; validating is a separate step by another invocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from shared.application.bundle import Ports
+from shared.application.dispatching import (
+    Work,
+    dispatch_next,
+    mark_unsent,
+    may_copy,
+    read_work,
+    work_message,
+)
+from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
+from shared.application.settling import settle_copied, settle_failure, settle_released
+from shared.domain.board import Activity, Seat
+from shared.domain.canonical import canonical_document, digest, partition_key_text
+from shared.domain.receipt import Row, merkle_root, staging_name
+from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
+from shared.domain.spec import MigrationSpec
+from shared.errors import (
+    Conflict,
+    EbbError,
+    TransientError,
+    Uncanonical,
+)
+from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
+
+PAGE_DOCUMENTS_MAX = 100  # Cosmos ends a page at 4 MB anyway; small documents gain nothing beyond
+PAGE_SPAN_S = 1.0  # a page may cost about this much of the budget: the pace stays even
+IDENTITIES_PER_PAGE = 1_000
+SUPERSEDED_NAMED_MAX = 50
+STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
+
+
+class Incomplete(TransientError):
+    """The source holds documents of the window that the read did not give."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spooled:
+    row: Row
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A window as it was read, complete by count or by comparison of ids."""
+
+    rows: list[_Spooled]
+    count_before: int
+    rows_read: int
+    count_after: int
+    superseded: tuple[str, ...]
+
+
+class Copying:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def run(self, message: str) -> str:
+        """Copy the slice a message names, and those that follow while time and seat last.
+
+        Staying seated saves each next slice the wait for a message and for the board.
+        """
+        work = read_work(self._ports, message)
+        if isinstance(work, str):
+            return work
+        if work.slice.state in {SliceState.COPIED, SliceState.VALIDATING}:
+            return f"slice {work.slice.id} is copied already"
+        try:
+            pacer = Pacer.seated(self._ports, _seat(work))
+        except NoRoom as error:
+            mark_unsent(self._ports, work.slice)
+            return f"slice {work.slice.id} waits: {error}"
+        if pacer is None:
+            return f"slice {work.slice.id} is in other hands"
+        try:
+            return self._several(work, pacer)
+        except SeatLost as error:
+            return str(error)
+        finally:
+            pacer.leave()
+            dispatch_next(self._ports, work.migration.name)
+
+    def _several(self, first: Work, pacer: Pacer) -> str:
+        until_s = self._ports.clock.now_s() + STAY_S
+        outcomes: list[str] = []
+        work: Work | None = first
+        while work is not None:
+            outcome, go_on = self._one(work, pacer)
+            outcomes.append(outcome)
+            now_s = self._ports.clock.now_s()
+            work = self._following(work, pacer) if go_on and now_s < until_s else None
+        return "; ".join(outcomes)
+
+    def _following(self, work: Work, pacer: Pacer) -> Work | None:
+        """The next waiting slice, with the seat moved to it."""
+        now_s = self._ports.clock.now_s()
+        for each in self._ports.ledger.open_slices(work.migration.name):
+            if may_copy(each, now_s) and pacer.move_to(each.id, each.fence + 1):
+                following = read_work(self._ports, work_message(each))
+                return None if isinstance(following, str) else following
+        return None
+
+    def _one(self, work: Work, pacer: Pacer) -> tuple[str, bool]:
+        """Copy one slice; says what happened, and whether to go on to another."""
+        claimed = self._claim(work)
+        if claimed is None:
+            return f"slice {work.slice.id} was claimed by someone else", False
+        try:
+            staged = SliceCopy(self._ports, claimed, pacer).run()
+        except GivenBack as error:
+            settle_released(self._ports, claimed, pacer.meter.spent_ru)
+            return str(error), False
+        except SeatLost:
+            raise
+        except EbbError as error:
+            ru = pacer.meter.spent_ru
+            outcome = settle_failure(
+                self._ports, claimed, cause=_cause(error), error=error, ru=ru
+            )
+            return outcome, True
+        copied = settle_copied(self._ports, claimed, staged)
+        if copied is None:
+            return f"slice {work.slice.id} went to someone else while it was copied", False
+        self._ports.mail.send(VALIDATE_QUEUE, work_message(copied))
+        return f"slice {copied.id} copied: {staged.documents} documents, fence {copied.fence}", True
+
+    def _claim(self, work: Work) -> Work | None:
+        claimed = work.slice.claimed()
+        try:
+            self._ports.ledger.commit(work.migration.name, Change(slices=(claimed,)))
+        except Conflict:
+            return None
+        written = self._ports.ledger.slice(work.migration.name, work.slice.id)
+        if written is None or written.fence != claimed.fence:
+            return None
+        return work.with_slice(written)
+
+
+def _seat(work: Work) -> Seat:
+    return Seat(
+        migration=work.migration.name,
+        slice_id=work.slice.id,
+        fence=work.slice.fence + 1,
+        activity=Activity.COPY,
+        until_s=0.0,
+    )
+
+
+def _cause(error: EbbError) -> Cause:
+    if isinstance(error, Uncanonical):
+        return Cause.DOCUMENT
+    if isinstance(error, Incomplete):
+        return Cause.INCOMPLETE
+    return Cause.TRANSIENT
+
+
+class SliceCopy:
+    """One attempt on one slice, from the first count to the staged manifest."""
+
+    def __init__(self, ports: Ports, work: Work, pacer: Pacer) -> None:
+        self._ports = ports
+        self._work = work
+        self._pacer = pacer
+        self._spec: MigrationSpec = work.spec
+        self._slice: Slice = work.slice
+        self._query = Query(extent=work.slice.extent, where=work.spec.cold.where)
+        self._source: Source = ports.sources.open(
+            work.spec.source.database, work.spec.source.container
+        )
+        self._archive: Archive = ports.archives.open(
+            work.spec.sink.container, work.spec.sink.prefix
+        )
+
+    def run(self) -> Staged:
+        with self._ports.scratch.open() as spool:
+            read = self._read(spool)
+            blob, rows = self._stage_data(spool, read.rows)
+        root = merkle_root(row.leaf() for row in rows)
+        manifest = self._stage_manifest(rows, root)
+        return Staged(
+            blob=blob,
+            manifest=manifest,
+            merkle_root=root,
+            documents=len(rows),
+            document_bytes=sum(each.size for each in read.rows),
+            count_before=read.count_before,
+            rows_read=read.rows_read,
+            count_after=read.count_after,
+            superseded=len(read.superseded),
+            superseded_ids=read.superseded[:SUPERSEDED_NAMED_MAX],
+            ru_spent=self._pacer.meter.spent_ru,
+        )
+
+    def _read(self, spool: BinaryIO) -> _Read:
+        before = self._count()
+        rows = self._spool_documents(spool)
+        after = self._count()
+        _refuse_duplicates(self._slice, rows)
+        superseded: tuple[str, ...] = ()
+        kept = rows
+        if not before == len(rows) == after:
+            kept, superseded, after = self._reconcile(rows)
+        kept = sorted(kept, key=lambda each: each.row.key)
+        return _Read(
+            rows=kept,
+            count_before=before,
+            rows_read=len(rows),
+            count_after=after,
+            superseded=superseded,
+        )
+
+    def _count(self) -> int:
+        measured = self._pacer.call(lambda: self._source.count(self._query))
+        if measured.value is None:
+            raise TransientError(f"counting slice {self._slice.id}: the source gave no number")
+        return measured.value
+
+    def _spool_documents(self, spool: BinaryIO) -> list[_Spooled]:
+        rows: list[_Spooled] = []
+        offset = 0
+        for document in self._documents():
+            data = self._canonical(document)
+            row = Row(
+                id=document["id"],
+                partition_key=partition_key_text(document, self._spec.source.partition_key),
+                etag=document["_etag"],
+                ts=document["_ts"],
+                sha256=digest(data),
+            )
+            spool.write(data)
+            rows.append(_Spooled(row=row, offset=offset, size=len(data)))
+            offset += len(data)
+        return rows
+
+    def _canonical(self, document: Mapping[str, Any]) -> bytes:
+        try:
+            return canonical_document(document)
+        except Uncanonical as error:
+            raise Uncanonical(
+                f"document {document['id']!r} has no canonical form: {error}; correct it in the "
+                "source (or leave it out with cold.where), then resume the migration"
+            ) from error
+
+    def _documents(self) -> Iterator[Mapping[str, Any]]:
+        continuation: str | None = None
+        while True:
+            page = self._ask_documents(continuation)
+            yield from page.items
+            continuation = page.continuation
+            if continuation is None:
+                return
+
+    def _ask_documents(self, continuation: str | None) -> Page:
+        limit = self._page_documents()
+        return self._pacer.call(
+            lambda: self._source.documents(self._query, continuation=continuation, limit=limit)
+        )
+
+    def _page_documents(self) -> int:
+        cost = self._work.progress.ru_per_document
+        if cost <= 0:
+            return PAGE_DOCUMENTS_MAX
+        affordable = int(self._pacer.rate_ru_per_s() * PAGE_SPAN_S / cost)
+        return max(1, min(PAGE_DOCUMENTS_MAX, affordable))
+
+    def _reconcile(
+        self, rows: list[_Spooled]
+    ) -> tuple[list[_Spooled], tuple[str, ...], int]:
+        """Counts differ: hold what was read against what lies in the window now, id by id.
+
+        A past window only shrinks. What was read and is gone now was superseded and is left out:
+        archived again by a later window if it still exists. What is there and was not read means
+        that the read was not complete.
+        """
+        present = self._identities()
+        read = {each.row.key: each.row.etag for each in rows}
+        unread = [key[1] for key, etag in present.items() if read.get(key) != etag]
+        if unread:
+            raise Incomplete(
+                f"reading slice {self._slice.id}: {len(unread)} of {len(present)} documents were "
+                f"not given, such as {unread[0]!r}; it will be read again"
+            )
+        kept = [each for each in rows if each.row.key in present]
+        gone = tuple(each.row.id for each in rows if each.row.key not in present)
+        return kept, gone, len(present)
+
+    def _identities(self) -> dict[tuple[str, str], str]:
+        paths = self._spec.source.partition_key
+        present: dict[tuple[str, str], str] = {}
+        continuation: str | None = None
+        while True:
+            token = continuation
+            page = self._pacer.call(
+                lambda token=token: self._source.identities(  # type: ignore[misc]
+                    self._query, continuation=token, limit=IDENTITIES_PER_PAGE, paths=paths
+                )
+            )
+            for item in page.items:
+                present[(partition_key_text(item, paths), item["id"])] = item["_etag"]
+            continuation = page.continuation
+            if continuation is None:
+                return present
+
+    def _stage_data(
+        self, spool: BinaryIO, rows: list[_Spooled]
+    ) -> tuple[Stored | None, list[Row]]:
+        if not rows:
+            return None, []
+        name = staging_name(self._slice.id, self._slice.fence, "parquet")
+        sink = self._archive.writer(name)
+        staged: list[Row] = []
+        try:
+            table = self._ports.table_format.data_writer(
+                sink,
+                partition_key=self._spec.source.partition_key,
+                promote=self._spec.sink.promote,
+            )
+            for each in rows:
+                spool.seek(each.offset)
+                group = table.add(each.row, spool.read(each.size))
+                staged.append(replace(each.row, row_group=group))
+                self._pacer.keep()
+            table.close({"slice": self._slice.id, "fence": str(self._slice.fence)})
+        except BaseException:
+            sink.abort()
+            raise
+        return sink.commit(), staged
+
+    def _stage_manifest(self, rows: list[Row], root: str) -> Stored:
+        sink = self._archive.writer(staging_name(self._slice.id, self._slice.fence, "manifest"))
+        facts = {"slice": self._slice.id, "fence": str(self._slice.fence), "merkle_root": root}
+        try:
+            self._ports.table_format.write_manifest(sink, rows, facts)
+        except BaseException:
+            sink.abort()
+            raise
+        return sink.commit()
+
+
+def _refuse_duplicates(target: Slice, rows: list[_Spooled]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for each in rows:
+        if each.row.key in seen:
+            raise Incomplete(
+                f"reading slice {target.id}: the source gave {each.row.id!r} twice; "
+                "it will be read again"
+            )
+        seen.add(each.row.key)
+

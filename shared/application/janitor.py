@@ -1,0 +1,75 @@
+"""Sweeping up: staging blobs that nothing can need any more, and old journal and metering rows.
+
+A staging blob goes only when its slice is proven, or when its fence is past and no receipt names it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from shared.application.bundle import Ports
+from shared.domain.receipt import STAGING, read_receipt, receipt_name, staged_slice
+from shared.domain.slices import SliceState
+from shared.domain.spec import parse_spec
+from shared.errors import PermanentError
+from shared.ports import Archive
+
+BLOBS_PER_SWEEP_MAX = 2_000  # of one migration: a sweep ends well within a function's time
+YOUNG_S = 3_600.0  # a worker that lost its seat may still be writing for this long
+DECISIONS_KEPT_S = 90 * 86_400.0
+METERING_KEPT_S = 7_200
+ROWS_PER_SWEEP_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    blobs: int
+    decisions: int
+    metering: int
+
+
+class Janitor:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def sweep(self) -> Swept:
+        now_s = self._ports.clock.now_s()
+        blobs = sum(self._sweep_one(m.name, now_s) for m in self._ports.ledger.migrations())
+        decisions = self._ports.journal.forget(
+            before_s=now_s - DECISIONS_KEPT_S, limit=ROWS_PER_SWEEP_MAX
+        )
+        metering = self._ports.metering.forget(
+            before_s=int(now_s) - METERING_KEPT_S, limit=ROWS_PER_SWEEP_MAX
+        )
+        return Swept(blobs=blobs, decisions=decisions, metering=metering)
+
+    def _sweep_one(self, name: str, now_s: float) -> int:
+        spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+        archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
+        swept = 0
+        for stored in islice(archive.stored(STAGING), BLOBS_PER_SWEEP_MAX):
+            if self._unneeded(archive, name, stored.name, now_s - stored.modified_s):
+                archive.delete(stored.name)
+                swept += 1
+        return swept
+
+    def _unneeded(self, archive: Archive, migration: str, blob: str, age_s: float) -> bool:
+        named = staged_slice(blob)
+        if named is None:
+            return False
+        slice_id, fence = named
+        target = self._ports.ledger.slice(migration, slice_id)
+        if target is None:
+            return False
+        if target.state is SliceState.PROVEN:
+            return True
+        if fence >= target.fence or age_s < YOUNG_S:
+            return False
+        receipt = archive.read(receipt_name(slice_id))
+        if receipt is None:
+            return True
+        try:
+            return read_receipt(receipt_name(slice_id), receipt).fence != fence
+        except PermanentError:
+            return False

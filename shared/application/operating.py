@@ -1,0 +1,327 @@
+"""What a person asks of a migration: apply, start, pause, resume, stop, and how it stands.
+
+Each verb checks before it writes, writes once and conditionally, and says what to do when refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.application.bundle import Ports
+from shared.domain.receipt import OWNER
+from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
+from shared.domain.spec import MigrationSpec, parse_spec, spec_text
+from shared.errors import Fault, Invalid, NotFound, Refused, WrongState
+from shared.ports import Change, Entry
+
+SETTLE_S = 10  # a document's `_ts` is the server's; ten seconds cover any clock that is kept
+QUARANTINED_SHOWN_MAX = 20
+DECISIONS_MAX = 1_000
+INCIDENTS_SHOWN_MAX = 10
+
+_STARTABLE = {MigrationState.REGISTERED, MigrationState.STOPPED}
+_STOPPABLE = {MigrationState.RUNNING, MigrationState.PAUSED, MigrationState.HALTED}
+_RESUMABLE = {MigrationState.PAUSED, MigrationState.HALTED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A migration as a person sees it; `as_dict` is what HTTP and --json show."""
+
+    migration: Migration
+    spec: MigrationSpec
+    progress: Progress | None
+    slices: tuple[Slice, ...]
+    budget_ru_per_s: float
+    share_ru_per_s: float
+    pace_reason: str
+    now_s: float
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at the present share; None while nothing is granted or known."""
+        progress = self.progress
+        if progress is None or not progress.surveyed or not progress.ru_per_document:
+            return None
+        if self.migration.state is not MigrationState.RUNNING or self.share_ru_per_s <= 0:
+            return None
+        left = progress.documents_expected - progress.documents_proven - progress.superseded
+        return max(0, left) * progress.ru_per_document / self.share_ru_per_s
+
+    def as_dict(self) -> dict[str, Any]:
+        progress = self.progress or Progress(migration=self.migration.name)
+        quarantined = [s for s in self.slices if s.state is SliceState.QUARANTINED]
+        return {
+            "name": self.migration.name,
+            "state": self.migration.state.value,
+            "reason": self.migration.reason,
+            "engine": self.spec.engine,
+            "priority": self.spec.priority,
+            "cold_until_s": self.migration.until_s,
+            "documents": {
+                "expected": progress.documents_expected if progress.surveyed else None,
+                "proven": progress.documents_proven,
+                "superseded": progress.superseded,
+                "mismatches": progress.mismatches,
+            },
+            "bytes": {"documents": progress.document_bytes, "blobs": progress.blob_bytes},
+            "slices": {
+                "proven": progress.slices_proven,
+                "attempts_failed": progress.attempts_failed,
+                **dict(sorted(Counter(s.state.value for s in self.slices).items())),
+            },
+            "quarantined": [
+                {"slice": s.id, "error": s.error} for s in quarantined[:QUARANTINED_SHOWN_MAX]
+            ],
+            "ru": {
+                "spent": round(progress.ru_spent, 1),
+                "per_document": round(progress.ru_per_document, 2),
+                "budget_per_s": round(self.budget_ru_per_s, 1),
+                "share_per_s": round(self.share_ru_per_s, 1),
+            },
+            "pace": self.pace_reason,
+            "forecast_s": progress.forecast_s,
+            "eta_s": self.eta_s,
+            "started_at_s": progress.started_at_s or None,
+            "completed_at_s": progress.completed_at_s or None,
+            "fingerprint": progress.fingerprint or None,
+        }
+
+
+class Operating:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def apply(self, text: str, *, name: str | None = None) -> Migration:
+        """Register a spec, or replace that of a migration which has not started."""
+        spec = parse_spec(text)
+        self._check_can_run(spec, name)
+        now_s = self._ports.clock.now_s()
+        known = self._known(spec.name)
+        if known is not None and known.state is not MigrationState.REGISTERED:
+            if parse_spec(known.spec_text) == spec:
+                return known
+            raise WrongState(
+                f"applying {spec.name}: it is {known.state.value} and its slices follow the spec "
+                "it started with; give the changed spec a new name and a new sink.prefix"
+            )
+        self._check_source(spec)
+        migration = Migration(
+            name=spec.name,
+            uid=known.uid if known else self._ports.names.new(),
+            spec_text=spec_text(spec),
+            state=MigrationState.REGISTERED,
+            reason="applied",
+            created_at_s=known.created_at_s if known else now_s,
+            changed_at_s=now_s,
+            priority=spec.priority,
+            version=known.version if known else "",
+        )
+        return self._ports.ledger.put_migration(migration)
+
+    def change(self, name: str, verb: str) -> Migration:
+        """Do what a verb says; NotFound names the verbs there are."""
+        verbs = {
+            "start": self.start,
+            "pause": self.pause,
+            "resume": self.resume,
+            "stop": self.stop,
+        }
+        if verb not in verbs:
+            raise NotFound(f"there is no {verb!r} for a migration; use {', '.join(verbs)}")
+        return verbs[verb](name)
+
+    def start(self, name: str) -> Migration:
+        """Let the controller run it, after checking source and sink once more."""
+        migration = self._ports.ledger.migration(name)
+        _require(migration, "start", _STARTABLE)
+        spec = parse_spec(migration.spec_text)
+        self._check_source(spec)
+        until_s = migration.until_s or self._until_s(spec)
+        self._own_sink(migration, spec)
+        moved = migration.moved(
+            MigrationState.RUNNING, reason="started by hand", now_s=self._ports.clock.now_s()
+        )
+        return self._ports.ledger.put_migration(replace(moved, until_s=until_s))
+
+    def pause(self, name: str) -> Migration:
+        """Spend nothing more until resumed; what is in hand waits or is given back."""
+        return self._move(name, "pause", {MigrationState.RUNNING}, MigrationState.PAUSED)
+
+    def stop(self, name: str) -> Migration:
+        """End the run; what is proven stays, and start goes on from there."""
+        return self._move(name, "stop", _STOPPABLE, MigrationState.STOPPED)
+
+    def resume(self, name: str) -> Migration:
+        """Go on after a pause or a halt; quarantined slices get new attempts."""
+        migration = self._ports.ledger.migration(name)
+        _require(migration, "resume", _RESUMABLE)
+        for each in self._ports.ledger.open_slices(name):
+            if each.state is SliceState.QUARANTINED:
+                self._ports.ledger.commit(name, Change(slices=(each.retried(),)))
+        return self._move(name, "resume", _RESUMABLE, MigrationState.RUNNING)
+
+    def status(self, name: str) -> Status:
+        return self._status(self._ports.ledger.migration(name))
+
+    def statuses(self) -> tuple[Status, ...]:
+        return tuple(self._status(m) for m in self._ports.ledger.migrations())
+
+    def decisions(self, name: str, *, since_s: float, limit: int) -> tuple[Entry, ...]:
+        """The decisions that concerned a migration, newest first."""
+        self._ports.ledger.migration(name)
+        entries = self._ports.journal.entries(since_s=since_s, limit=min(limit, DECISIONS_MAX))
+        return tuple(e for e in entries if any(s.migration == name for s in e.shares))
+
+    def health(self) -> dict[str, Any]:
+        """Whether the controller decides and its stores answer; raises when they do not."""
+        board = self._ports.boards.read()
+        now_s = self._ports.clock.now_s()
+        running = [
+            m.name
+            for m in self._ports.ledger.migrations()
+            if m.state is MigrationState.RUNNING
+        ]
+        return {
+            "healthy": not running or now_s < board.valid_until_s,
+            "running": running,
+            "decision_age_s": round(now_s - board.decided_at_s, 1) if board.decided_at_s else None,
+            "budget_ru_per_s": round(board.budget_ru_per_s, 1),
+            "reason": board.reason,
+            "incidents": [
+                {"at_s": each.at_s, "kind": each.kind, "text": each.text}
+                for each in self._ports.incidents.latest(limit=INCIDENTS_SHOWN_MAX)
+            ],
+        }
+
+    def _status(self, migration: Migration) -> Status:
+        board = self._ports.boards.read()
+        now_s = self._ports.clock.now_s()
+        running = migration.state is MigrationState.RUNNING
+        fresh = running and now_s < board.valid_until_s
+        return Status(
+            migration=migration,
+            spec=parse_spec(migration.spec_text),
+            progress=self._ports.ledger.progress(migration.name),
+            slices=self._ports.ledger.open_slices(migration.name),
+            budget_ru_per_s=board.budget_ru_per_s if fresh else 0.0,
+            share_ru_per_s=board.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
+            pace_reason=board.reason if fresh else f"{migration.state.value}: {migration.reason}",
+            now_s=now_s,
+        )
+
+    def _move(
+        self, name: str, doing: str, allowed: set[MigrationState], to: MigrationState
+    ) -> Migration:
+        migration = self._ports.ledger.migration(name)
+        _require(migration, doing, allowed)
+        now_s = self._ports.clock.now_s()
+        reason = {"pause": "paused", "stop": "stopped", "resume": "resumed"}[doing] + " by hand"
+        return self._ports.ledger.put_migration(migration.moved(to, reason=reason, now_s=now_s))
+
+    def _known(self, name: str) -> Migration | None:
+        try:
+            return self._ports.ledger.migration(name)
+        except NotFound:
+            return None
+
+    def _check_can_run(self, spec: MigrationSpec, name: str | None) -> None:
+        faults = []
+        if name is not None and name != spec.name:
+            faults.append(
+                Fault(path="$.name", seen=f"saw {spec.name!r}", advice=f"write {name!r} as asked")
+            )
+        if spec.source.account != self._ports.sources.account:
+            faults.append(
+                Fault(
+                    path="$.source.account",
+                    seen=f"saw {spec.source.account!r}",
+                    advice=f"this Ebb serves the account {self._ports.sources.account!r}; write "
+                    "that, or deploy an Ebb for the other account",
+                )
+            )
+        if spec.engine != "embedded":
+            faults.append(_not_built("engine", spec.engine, "embedded"))
+        if spec.retire != "keep":
+            faults.append(_not_built("retire", spec.retire, "keep"))
+        if spec.notify:
+            faults.append(_not_built("notify", "targets", "nothing, and watch `ebb status`"))
+        if faults:
+            raise Invalid("the spec", tuple(faults))
+
+    def _check_source(self, spec: MigrationSpec) -> None:
+        source = self._ports.sources.open(spec.source.database, spec.source.container)
+        paths = source.partition_key_paths()
+        if paths != spec.source.partition_key:
+            fault = Fault(
+                path="$.source.partition_key",
+                seen=f"saw {list(spec.source.partition_key)}",
+                advice=f"the container's partition key is {list(paths)}; write that",
+            )
+            raise Invalid("the spec", (fault,))
+        self._until_s(spec)
+
+    def _until_s(self, spec: MigrationSpec) -> int:
+        """Where the cold range ends: fixed at the start, settled, and in the past."""
+        now_s = self._ports.clock.now_s()
+        latest_s = int(now_s) - SETTLE_S
+        until_s = spec.cold.until_s(now_s)
+        if spec.cold.before is not None and until_s > latest_s:
+            fault = Fault(
+                path="$.cold.before",
+                seen=f"it lies {until_s - latest_s} s too late",
+                advice=f"only what was last written over {SETTLE_S} s ago can be archived; write "
+                "an earlier instant",
+            )
+            raise Invalid("the spec", (fault,))
+        return Window(lo_s=0, hi_s=min(until_s, latest_s)).hi_s
+
+    def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
+        archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
+        mine = {"ebb_owner": 1, "name": migration.name, "uid": migration.uid}
+        data = json.dumps(mine, indent=1, sort_keys=True).encode()
+        if archive.put_if_absent(OWNER, data):
+            stranger = next(iter(archive.stored("receipts/")), None)
+            if stranger is None:
+                return
+            archive.delete(OWNER)
+            seen = f"receipts without an owner stand there, such as {stranger.name}"
+        else:
+            found = archive.read(OWNER)
+            if found == data:
+                return
+            seen = f"it belongs to {_owner_of(found)}"
+        place = f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/")
+        raise Refused(
+            f"starting {migration.name}: the sink {place} is taken: {seen}; choose another "
+            "sink.prefix"
+        )
+
+
+def _owner_of(data: bytes | None) -> str:
+    try:
+        body = json.loads(data or b"")
+        return f"migration {body['name']!r} ({body['uid']})"
+    except (ValueError, KeyError, TypeError):
+        return "something that is not Ebb's"
+
+
+def _not_built(key: str, seen: str, instead: str) -> Fault:
+    return Fault(
+        path=f"$.{key}",
+        seen=f"saw {seen!r}",
+        advice=f"this version cannot do that yet; write {instead}",
+    )
+
+
+def _require(migration: Migration, doing: str, allowed: set[MigrationState]) -> None:
+    if migration.state not in allowed:
+        states = " or ".join(sorted(state.value for state in allowed))
+        raise WrongState(
+            f"cannot {doing} {migration.name}: it is {migration.state.value} "
+            f"({migration.reason}), and only what is {states} can be asked that"
+        )
+

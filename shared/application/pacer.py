@@ -1,0 +1,244 @@
+"""A worker's place at the budget board: takes a seat, waits its turn, pays, and gets up again.
+
+Everything that spends request units on a source goes through `Pacer.call`, one request at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+from shared.application.bundle import Ports
+from shared.domain.board import (
+    BOARD_AGE_MAX_S,
+    BOARD_READ_EVERY_S,
+    SEAT_RENEW_EVERY_S,
+    SEAT_TTL_S,
+    Board,
+    Seat,
+)
+from shared.domain.pacing import COOL_DOWN_S, DebtBucket
+from shared.errors import Conflict, EbbError, Throttled, TransientError
+
+PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
+REQUEST_TRIES_MAX = 4  # of one page on a broken connection; more is an outage, not a hiccup
+REQUEST_BACKOFF_S = 1.0
+BOARD_TRIES_MAX = 16  # a conflict means another worker moved: with 64 workers this is ample
+METER_FLUSH_EVERY_S = 5.0  # well inside the minute a reading covers
+MINUTE_S = 60
+
+
+class Charged(Protocol):
+    @property
+    def ru(self) -> float: ...
+
+
+C = TypeVar("C", bound=Charged)
+
+
+class GivenBack(EbbError):
+    """There is no budget for longer than a worker may wait; nothing is wrong with the slice."""
+
+
+class NoRoom(EbbError):
+    """As many workers as the decision allows are spending already."""
+
+
+class SeatLost(EbbError):
+    """The seat is no longer this worker's: somebody else may be at the slice by now."""
+
+
+class OwnMeter:
+    """Adds up what this worker spent, by UTC minute, and reports the totals."""
+
+    def __init__(self, ports: Ports, worker: str) -> None:
+        self._ports = ports
+        self._worker = worker
+        self._ru: dict[int, float] = {}
+        self._unsent: set[int] = set()
+        self._sent_at_s = ports.clock.now_s()
+        self.spent_ru = 0.0
+
+    def add(self, ru: float) -> None:
+        now_s = self._ports.clock.now_s()
+        minute = int(now_s) // MINUTE_S * MINUTE_S
+        self._ru[minute] = self._ru.get(minute, 0.0) + ru
+        self._unsent.add(minute)
+        self.spent_ru += ru
+        if not 0 <= now_s - self._sent_at_s < METER_FLUSH_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._unsent:
+            self._ports.metering.add(self._worker, {m: self._ru[m] for m in sorted(self._unsent)})
+            self._unsent.clear()
+        self._sent_at_s = self._ports.clock.now_s()
+
+
+def change_board(ports: Ports, change: Callable[[Board], Board | None]) -> Board | None:
+    """Read, change, write back conditionally; None when the change no longer applies."""
+    for _ in range(BOARD_TRIES_MAX):
+        wanted = change(ports.boards.read())
+        if wanted is None:
+            return None
+        try:
+            return ports.boards.write(wanted)
+        except Conflict:
+            continue
+    raise TransientError(
+        f"writing the budget board: {BOARD_TRIES_MAX} conflicts in a row; will be tried again"
+    )
+
+
+class Pacer:
+    """One seat. Not for sharing between threads."""
+
+    def __init__(self, ports: Ports, seat: Seat, board: Board) -> None:
+        now_s = ports.clock.now_s()
+        self._ports = ports
+        self._seat = seat
+        self._board = board
+        self._read_at_s = now_s
+        self._renewed_at_s = now_s
+        self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=board.rate_for(seat, now_s))
+        self._first_at_s = now_s + (BOARD_AGE_MAX_S if _has_company(board, seat, now_s) else 0.0)
+        self.meter = OwnMeter(ports, ports.names.new())
+        self.throttles = 0
+
+    @classmethod
+    def seated(cls, ports: Ports, seat: Seat) -> Pacer | None:
+        """Take the seat; None when someone works on the slice, NoRoom when all seats are taken."""
+
+        def sit(board: Board) -> Board | None:
+            now_s = ports.clock.now_s()
+            if board.works_on(seat.migration, seat.slice_id, now_s):
+                return None
+            if board.spends(seat) and not board.has_room(seat.migration, now_s):
+                raise NoRoom(f"all seats of {seat.migration} are taken")
+            return board.seated(replace(seat, until_s=now_s + SEAT_TTL_S), now_s)
+
+        board = change_board(ports, sit)
+        return None if board is None else cls(ports, seat, board)
+
+    def move_to(self, slice_id: str, fence: int) -> bool:
+        """Keep the seat for another slice of the migration; False when someone else has it.
+
+        The number of spending seats stays, so nobody has to wait for anybody's next look.
+        """
+        moved = replace(self._seat, slice_id=slice_id, fence=fence)
+
+        def change(board: Board) -> Board | None:
+            now_s = self._ports.clock.now_s()
+            if board.works_on(moved.migration, slice_id, now_s):
+                return None
+            if not board.holds(self._seat, now_s):
+                return None
+            seat = replace(moved, until_s=now_s + SEAT_TTL_S)
+            return board.left(self._seat, now_s).seated(seat, now_s)
+
+        board = change_board(self._ports, change)
+        if board is None:
+            return False
+        self._seat = moved
+        self._board = board
+        self.meter.spent_ru = 0.0
+        return True
+
+    def call(self, ask: Callable[[], C]) -> C:
+        """Make one request in its turn and pay for it; a 429 is obeyed, then asked again."""
+        broken = 0
+        waiting_since_s = self._ports.clock.now_s()
+        while True:
+            self._wait_turn(waiting_since_s)
+            try:
+                answer = ask()
+            except Throttled as error:
+                self._throttled(error)
+                continue
+            except TransientError:
+                broken += 1
+                if broken >= REQUEST_TRIES_MAX:
+                    raise
+                self._ports.clock.wait(REQUEST_BACKOFF_S * broken)
+                continue
+            self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
+            self.meter.add(answer.ru)
+            return answer
+
+    def rate_ru_per_s(self) -> float:
+        return self._bucket.rate_ru_per_s(now_s=self._ports.clock.now_s())
+
+    def keep(self) -> None:
+        """Between steps that spend nothing: stay seated, or learn that the seat is lost."""
+        now_s = self._ports.clock.now_s()
+        if now_s - self._renewed_at_s >= SEAT_RENEW_EVERY_S:
+            self._renew(now_s)
+
+    def leave(self) -> None:
+        """Report what was spent and free the seat; the next worker starts without our debt."""
+        self._settle()
+        self.meter.flush()
+        change_board(self._ports, lambda board: board.left(self._seat, self._ports.clock.now_s()))
+
+    def _settle(self) -> None:
+        """A page's debt is at most a few seconds; wait it out unless nothing is granted at all."""
+        wait_s = self._bucket.wait_s(now_s=self._ports.clock.now_s())
+        if 0 < wait_s <= SEAT_RENEW_EVERY_S:
+            self._ports.clock.wait(wait_s)
+
+    def _wait_turn(self, since_s: float) -> None:
+        while True:
+            now_s = self._ports.clock.now_s()
+            self.keep()
+            self._look(now_s)
+            wait_s = max(self._bucket.wait_s(now_s=now_s), self._first_at_s - now_s)
+            if wait_s <= 0:
+                return
+            if now_s - since_s > PATIENCE_S:
+                raise GivenBack(
+                    f"slice {self._seat.slice_id} waited {now_s - since_s:.0f} s for budget and is "
+                    f"given back; the board says: {self._board.reason}"
+                )
+            self._ports.clock.wait(min(wait_s, BOARD_READ_EVERY_S))
+
+    def _look(self, now_s: float) -> None:
+        if 0 <= now_s - self._read_at_s < BOARD_READ_EVERY_S:
+            return
+        try:
+            self._board = self._ports.boards.read()
+            self._read_at_s = now_s
+        except TransientError:
+            if not 0 <= now_s - self._read_at_s <= BOARD_AGE_MAX_S:
+                self._bucket.set_rate(0.0, now_s=now_s)
+                return
+        self._bucket.set_rate(self._board.rate_for(self._seat, now_s), now_s=now_s)
+
+    def _renew(self, now_s: float) -> None:
+        def renewed(board: Board) -> Board | None:
+            if not board.holds(self._seat, now_s):
+                return None
+            return board.seated(replace(self._seat, until_s=now_s + SEAT_TTL_S), now_s)
+
+        board = change_board(self._ports, renewed)
+        if board is None:
+            raise SeatLost(f"the seat of slice {self._seat.slice_id} ran out; stopping at once")
+        self._board = board
+        self._renewed_at_s = now_s
+        self._read_at_s = now_s
+        self._bucket.set_rate(board.rate_for(self._seat, now_s), now_s=now_s)
+
+    def _throttled(self, error: Throttled) -> None:
+        """The partition is full now: this worker holds at once, the others at their next look."""
+        now_s = self._ports.clock.now_s()
+        self.throttles += 1
+        hold_s = max(error.retry_after_s, COOL_DOWN_S)
+        self._bucket.throttled(now_s=now_s, retry_after_s=error.retry_after_s)
+        board = change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=hold_s))
+        if board is not None:
+            self._board = board
+
+
+def _has_company(board: Board, seat: Seat, now_s: float) -> bool:
+    """Others divide the share without us until they look again, so a newcomer waits that long."""
+    return any(other.key != seat.key for other in board.spending_seats(seat.migration, now_s))

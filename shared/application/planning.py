@@ -1,0 +1,309 @@
+"""Surveying a source and cutting it into slices, within a small allowance of request units.
+
+It belongs to the controller's tick: every loop here is bounded, whatever the migration's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from shared.application.bundle import Ports
+from shared.application.pacer import Charged, OwnMeter
+from shared.domain.canonical import canonical_document
+from shared.domain.pacing import DebtBucket
+from shared.domain.planner import (
+    CutSecond,
+    Skip,
+    Take,
+    cut_ids,
+    first_probe,
+    next_step,
+    past_empty,
+)
+from shared.domain.slices import (
+    Extent,
+    Migration,
+    Progress,
+    RangePlan,
+    Slice,
+    Window,
+)
+from shared.domain.spec import MigrationSpec
+from shared.errors import PermanentError, Throttled, TransientError, Uncanonical
+from shared.ports import Change, Query, Source
+
+CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
+SPAN_S = 15.0  # half a tick: the next must not find this one still asking
+WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
+PROBES_PER_SLICE_MAX = 12
+SAMPLES = 4  # spread over the cold range, as old documents may be smaller than young ones
+SAMPLE_DOCUMENTS = 4
+IDS_PER_PAGE = 1_000
+IDS_MAX = 100_000  # of one second: a hundred pages, which a tick can still pace
+RANGES_PER_CHANGE = 90
+
+C = TypeVar("C", bound=Charged)
+
+
+class AllowanceSpent(Exception):  # noqa: N818 - not a failure: the tick has used what it may
+    """The tick may ask the source nothing more; the rest waits for the next one."""
+
+
+class Allowance:
+    """What one tick may spend on asking: a small rate, a number of requests and a span of time."""
+
+    def __init__(self, ports: Ports, *, rate_ru_per_s: float) -> None:
+        now_s = ports.clock.now_s()
+        self._ports = ports
+        self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=rate_ru_per_s)
+        self._left_calls = CALLS_MAX
+        self._until_s = now_s + SPAN_S
+        self.meter = OwnMeter(ports, ports.names.new())
+        self.throttled: Throttled | None = None
+
+    def ask(self, question: Callable[[], C], *, whole: bool = False) -> C:
+        """Ask in turn; `whole` is for the rest of something that is worthless unless finished."""
+        if not whole:
+            self._left_calls -= 1
+            if self._left_calls < 0 or self._ports.clock.now_s() > self._until_s:
+                raise AllowanceSpent
+        wait_s = self._bucket.wait_s(now_s=self._ports.clock.now_s())
+        if wait_s > WAIT_MAX_S:
+            raise AllowanceSpent
+        if wait_s > 0:
+            self._ports.clock.wait(wait_s)
+        try:
+            answer = question()
+        except Throttled as error:
+            self.throttled = error
+            self._bucket.set_rate(0.0, now_s=self._ports.clock.now_s())
+            raise AllowanceSpent from error
+        self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
+        self.meter.add(answer.ru)
+        return answer
+
+
+@dataclass(slots=True)
+class Plans:
+    """A running migration as one tick sees it."""
+
+    migration: Migration
+    spec: MigrationSpec
+    progress: Progress
+    ranges: tuple[RangePlan, ...]
+    slices: tuple[Slice, ...]
+
+
+class Planning:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def register_ranges(self, migration: Migration, spec: MigrationSpec) -> None:
+        """Write down the source's feed ranges once; costs no request units."""
+        source = self._source(spec)
+        plans = [
+            RangePlan(
+                migration=migration.name,
+                range=each,
+                frontier_s=0,
+                until_s=migration.until_s,
+                earliest_s=0,
+            )
+            for each in source.ranges()
+        ]
+        known = {plan.range.id for plan in self._ports.ledger.ranges(migration.name)}
+        missing = [plan for plan in plans if plan.range.id not in known]
+        for start in range(0, len(missing), RANGES_PER_CHANGE):
+            part = tuple(missing[start : start + RANGES_PER_CHANGE])
+            self._ports.ledger.commit(migration.name, Change(ranges=part))
+        progress = Progress(migration=migration.name, started_at_s=self._ports.clock.now_s())
+        self._ports.ledger.commit(migration.name, Change(progress=progress))
+
+    def survey(self, plans: Plans, allowance: Allowance) -> None:
+        """Count each range's cold documents, find where they begin, and weigh a few of them."""
+        source = self._source(plans.spec)
+        for plan in plans.ranges:
+            if not plan.surveyed:
+                self._survey_range(plans, plan, source, allowance)
+        ranges = self._ports.ledger.ranges(plans.migration.name)
+        cost, size = self._weigh(plans, ranges, source, allowance)
+        surveyed = replace(
+            plans.progress,
+            surveyed=True,
+            documents_expected=sum(plan.documents_expected for plan in ranges),
+            ru_per_document=cost,
+            bytes_per_document=size,
+        )
+        self._ports.ledger.commit(plans.migration.name, Change(progress=surveyed))
+
+    def _survey_range(
+        self, plans: Plans, plan: RangePlan, source: Source, allowance: Allowance
+    ) -> None:
+        query = _query(plans.spec, plan, Window(lo_s=0, hi_s=plan.until_s))
+        count = allowance.ask(lambda: source.count(query)).value
+        if count is None:
+            raise TransientError(f"surveying range {plan.range.id}: the source gave no count")
+        earliest = allowance.ask(lambda: source.earliest_s(query)).value if count else None
+        earliest_s = plan.until_s if earliest is None else earliest
+        span_s = max(1, plan.until_s - earliest_s)
+        surveyed = replace(
+            plan,
+            surveyed=True,
+            documents_expected=count,
+            earliest_s=earliest_s,
+            documents_per_s=count / span_s,
+        )
+        self._ports.ledger.commit(plans.migration.name, Change(ranges=(surveyed,)))
+
+    def _weigh(
+        self, plans: Plans, ranges: tuple[RangePlan, ...], source: Source, allowance: Allowance
+    ) -> tuple[float, float]:
+        """What a document costs and weighs, from a few taken all over the cold range."""
+        cost, size, documents = 0.0, 0, 0
+        filled = [plan for plan in ranges if plan.documents_expected]
+        for index in range(SAMPLES if filled else 0):
+            plan = filled[index % len(filled)]
+            span_s = plan.until_s - plan.earliest_s
+            window = Window(lo_s=plan.earliest_s + span_s * index // SAMPLES, hi_s=plan.until_s)
+            query = _query(plans.spec, plan, window)
+            page = allowance.ask(
+                lambda query=query: source.documents(  # type: ignore[misc]
+                    query, continuation=None, limit=SAMPLE_DOCUMENTS
+                )
+            )
+            cost += page.ru
+            size += sum(_size(document) for document in page.items)
+            documents += len(page.items)
+        return (cost / documents, size / documents) if documents else (0.0, 0.0)
+
+    def plan(
+        self, plans: Plans, *, batch_documents: int, ahead: int, allowance: Allowance
+    ) -> int:
+        """Cut new slices until enough lie ahead; returns how many were planned."""
+        planned = 0
+        open_by_range = _open_by_range(plans.slices)
+        waiting = [plan for plan in plans.ranges if not plan.finished]
+        while waiting and sum(open_by_range.values()) < ahead:
+            plan = min(waiting, key=lambda p: (open_by_range.get(p.range.id, 0), p.frontier_s))
+            waiting.remove(plan)
+            advanced, slices = self._next_slices(plans, plan, batch_documents, allowance)
+            if slices:
+                self._ports.ledger.commit(
+                    plans.migration.name, Change(slices=slices, ranges=(advanced,))
+                )
+                planned += len(slices)
+                count = open_by_range.get(plan.range.id, 0)
+                open_by_range[plan.range.id] = count + len(slices)
+                fresh = {p.range.id: p for p in self._ports.ledger.ranges(plans.migration.name)}
+                advanced = fresh[plan.range.id]
+            if slices and not advanced.finished:
+                waiting.append(advanced)
+        return planned
+
+    def _next_slices(
+        self, plans: Plans, plan: RangePlan, batch: int, allowance: Allowance
+    ) -> tuple[RangePlan, tuple[Slice, ...]]:
+        source = self._source(plans.spec)
+        probe = first_probe(plan, batch)
+        fits: tuple[Window, int] | None = None
+        for _ in range(PROBES_PER_SLICE_MAX):
+            window = probe.window
+            query = _query(plans.spec, plan, window)
+            count = allowance.ask(lambda query=query: source.count(query)).value  # type: ignore[misc]
+            if count is None:
+                raise TransientError(f"planning on range {plan.range.id}: no count was given")
+            if 0 < count <= batch:
+                fits = (window, count)
+            step = next_step(plan, window, count, batch)
+            if isinstance(step, Take):
+                return self._taken(plans, plan, step.window, count)
+            if isinstance(step, CutSecond):
+                return self._cut(plans, plan, step.window, batch, allowance)
+            if isinstance(step, Skip):
+                plan = self._skipped(plans, plan, step)
+                probe = first_probe(plan, batch)
+                continue
+            probe = step
+        if fits is None:
+            return plan, ()
+        return self._taken(plans, plan, *fits)
+
+    def _skipped(self, plans: Plans, plan: RangePlan, step: Skip) -> RangePlan:
+        moved = replace(past_empty(plan, step), documents_per_s=0.0)
+        self._ports.ledger.commit(plans.migration.name, Change(ranges=(moved,)))
+        fresh = {p.range.id: p for p in self._ports.ledger.ranges(plans.migration.name)}
+        return fresh[plan.range.id]
+
+    def _taken(
+        self, plans: Plans, plan: RangePlan, window: Window, count: int
+    ) -> tuple[RangePlan, tuple[Slice, ...]]:
+        extent = Extent(window=window, range=plan.range)
+        return _advanced(plan, window, count), (_slice(plans.migration.name, extent, count),)
+
+    def _cut(
+        self, plans: Plans, plan: RangePlan, window: Window, batch: int, allowance: Allowance
+    ) -> tuple[RangePlan, tuple[Slice, ...]]:
+        ids = self._ids(plans, plan, window, allowance)
+        extents = cut_ids(plan, window, ids, batch)
+        share = -(-len(ids) // len(extents))
+        slices = tuple(_slice(plans.migration.name, extent, share) for extent in extents)
+        return _advanced(plan, window, len(ids)), slices
+
+    def _ids(
+        self, plans: Plans, plan: RangePlan, window: Window, allowance: Allowance
+    ) -> list[str]:
+        source = self._source(plans.spec)
+        query = _query(plans.spec, plan, window)
+        ids: list[str] = []
+        continuation: str | None = None
+        while len(ids) < IDS_MAX:
+            token = continuation
+            page = allowance.ask(
+                lambda token=token: source.identities(  # type: ignore[misc]
+                    query, continuation=token, limit=IDS_PER_PAGE, paths=()
+                ),
+                whole=bool(ids),
+            )
+            ids.extend(item["id"] for item in page.items)
+            continuation = page.continuation
+            if continuation is None:
+                return ids
+        raise PermanentError(
+            f"cutting the second {window.lo_s} of range {plan.range.id}: it holds more than "
+            f"{IDS_MAX} documents; narrow the migration with cold.where"
+        )
+
+    def _source(self, spec: MigrationSpec) -> Source:
+        return self._ports.sources.open(spec.source.database, spec.source.container)
+
+
+def _query(spec: MigrationSpec, plan: RangePlan, window: Window) -> Query:
+    return Query(extent=Extent(window=window, range=plan.range), where=spec.cold.where)
+
+
+def _slice(migration: str, extent: Extent, count: int) -> Slice:
+    return Slice(migration=migration, extent=extent, documents_planned=count)
+
+
+def _advanced(plan: RangePlan, window: Window, count: int) -> RangePlan:
+    """The frontier behind the window, and the density just met as the guess for the next."""
+    span_s = max(1, window.hi_s - max(window.lo_s, plan.earliest_s))
+    return replace(plan, frontier_s=window.hi_s, documents_per_s=count / span_s)
+
+
+def _open_by_range(slices: tuple[Slice, ...]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for each in slices:
+        counts[each.extent.range.id] = counts.get(each.extent.range.id, 0) + 1
+    return counts
+
+
+def _size(document: object) -> int:
+    try:
+        return len(canonical_document(document))  # type: ignore[arg-type]
+    except Uncanonical:
+        return 0
+
+

@@ -1,0 +1,99 @@
+"""The budget board: what may be spent now, by which migration, and who sits at the table.
+
+Workers read it every two seconds. A seat says a worker is alive and spending; a migration's share
+is divided by its spending seats, so the sum never exceeds the budget however many workers run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+BOARD_READ_EVERY_S = 2.0
+BOARD_AGE_MAX_S = 5.0  # a worker that could not read for two rounds and a half must stop spending
+BOARD_VALID_S = 90.0  # three ticks: a controller that died stops everything within this
+SEAT_TTL_S = 45.0
+SEAT_RENEW_EVERY_S = 10.0
+
+
+class Activity(StrEnum):
+    SURVEY = "survey"
+    COPY = "copy"
+    VALIDATE = "validate"
+    REREAD = "reread"
+
+
+_SPENDING = frozenset({Activity.COPY, Activity.REREAD})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    migration: str
+    slice_id: str
+    fence: int
+    activity: Activity
+    until_s: float
+
+    @property
+    def key(self) -> str:
+        return f"{self.migration}/{self.slice_id}/{self.fence}/{self.activity.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    budget_ru_per_s: float = 0.0
+    shares_ru_per_s: dict[str, float] = field(default_factory=dict)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    reason: str = "no decision yet"
+    decided_at_s: float = 0.0
+    valid_until_s: float = 0.0
+    throttled_until_s: float = 0.0
+    throttled_at_s: float = 0.0
+    controller_token: int = 0
+    seats: tuple[Seat, ...] = ()
+    version: str = ""
+
+    def live_seats(self, now_s: float) -> tuple[Seat, ...]:
+        return tuple(seat for seat in self.seats if seat.until_s > now_s)
+
+    def spending_seats(self, migration: str, now_s: float) -> tuple[Seat, ...]:
+        live = self.live_seats(now_s)
+        return tuple(s for s in live if s.migration == migration and s.activity in _SPENDING)
+
+    def holds(self, seat: Seat, now_s: float) -> bool:
+        return any(other.key == seat.key for other in self.live_seats(now_s))
+
+    def works_on(self, migration: str, slice_id: str, now_s: float) -> bool:
+        """Whether a living worker has this slice in hand."""
+        live = self.live_seats(now_s)
+        return any(s.migration == migration and s.slice_id == slice_id for s in live)
+
+    @staticmethod
+    def spends(seat: Seat) -> bool:
+        return seat.activity in _SPENDING
+
+    def rate_for(self, seat: Seat, now_s: float) -> float:
+        """What this seat may spend per second now; nothing when the board is out of date."""
+        if now_s >= self.valid_until_s or now_s < self.throttled_until_s:
+            return 0.0
+        if not self.holds(seat, now_s) or not self.spends(seat):
+            return 0.0
+        spending = self.spending_seats(seat.migration, now_s)
+        return self.shares_ru_per_s.get(seat.migration, 0.0) / len(spending)
+
+    def has_room(self, migration: str, now_s: float) -> bool:
+        taken = len(self.spending_seats(migration, now_s))
+        return taken < self.in_flight.get(migration, 0)
+
+    def seated(self, seat: Seat, now_s: float) -> Board:
+        """With the seat taken or renewed; seats whose worker went silent are cleared."""
+        others = tuple(s for s in self.live_seats(now_s) if s.key != seat.key)
+        return replace(self, seats=(*others, seat))
+
+    def left(self, seat: Seat, now_s: float) -> Board:
+        return replace(self, seats=tuple(s for s in self.live_seats(now_s) if s.key != seat.key))
+
+    def throttled(self, *, now_s: float, hold_s: float) -> Board:
+        """One worker met a 429: everybody holds."""
+        until = max(self.throttled_until_s, now_s + hold_s)
+        return replace(self, throttled_until_s=until, throttled_at_s=now_s)

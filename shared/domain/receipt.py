@@ -1,0 +1,192 @@
+"""Rows, Merkle roots and receipts: the proof of one slice and the fingerprint of a migration.
+
+Pure; `tools/audit.py` and people must be able to redo every line of it with SHA-256 alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.domain.slices import Migration, Slice, Stored
+from shared.domain.spec import MigrationSpec
+from shared.errors import PermanentError
+
+RECEIPT_VERSION = 1
+EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A manifest row: which document, which version of it, and the digest of its canonical form."""
+
+    id: str
+    partition_key: str
+    etag: str
+    ts: int
+    sha256: str
+    row_group: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.partition_key, self.id)
+
+    def with_digest(self, sha256: str) -> Row:
+        return self if sha256 == self.sha256 else replace(self, sha256=sha256)
+
+    def leaf(self) -> bytes:
+        """What the slice's Merkle tree is built over: the row as a JSON list."""
+        parts = [self.partition_key, self.id, self.etag, self.ts, self.sha256]
+        return json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def merkle_root(leaves: Iterable[bytes]) -> str:
+    """SHA-256 tree: leaf = H(0x00 + data), node = H(0x01 + left + right), an odd one moves up."""
+    level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    if not level:
+        return EMPTY_ROOT
+    while len(level) > 1:
+        paired = [
+            hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest()
+            for i in range(0, len(level) - 1, 2)
+        ]
+        if len(level) % 2:
+            paired.append(level[-1])
+        level = paired
+    return level[0].hex()
+
+
+def data_name(spec: MigrationSpec, target: Slice) -> str:
+    folder = f"data/{_safe(spec.source.database)}/{_safe(spec.source.container)}"
+    return f"{folder}/{target.extent.window.month}/{target.id}.parquet"
+
+
+def manifest_name(target: Slice) -> str:
+    return f"manifests/{target.id}.parquet"
+
+
+def receipt_name(slice_id: str) -> str:
+    return f"receipts/{slice_id}.json"
+
+
+def staging_name(slice_id: str, fence: int, kind: str) -> str:
+    return f"staging/{slice_id}.{fence}.{kind}"
+
+
+STAGING = "staging/"
+RECEIPTS = "receipts/"
+MANIFESTS = "manifests/"
+DATA = "data/"
+OWNER = "owner.json"
+SUMMARY = "migration.json"
+
+
+def staged_slice(name: str) -> tuple[str, int] | None:
+    """The slice and fence that a staging blob's name tells, or None for a foreign name."""
+    parts = name.removeprefix(STAGING).split(".")
+    if len(parts) != 3 or not parts[1].isdigit():  # noqa: PLR2004 - slice, fence, kind
+        return None
+    return parts[0], int(parts[1])
+
+
+def _safe(name: str) -> str:
+    """A database or container name as one path segment."""
+    return "".join(c if c.isalnum() or c in "-_." else f"%{ord(c):02X}" for c in name)
+
+
+def build_receipt(
+    spec: MigrationSpec, migration: Migration, target: Slice, *, validated_at_s: float
+) -> bytes:
+    """The receipt of a slice whose staged blob was just validated; the same input, the same bytes."""
+    staged = target.staged
+    if staged is None:
+        raise PermanentError(f"cannot write a receipt for slice {target.id}: nothing is staged")
+    extent = target.extent
+    body = {
+        "ebb_receipt": RECEIPT_VERSION,
+        "migration": {"name": migration.name, "uid": migration.uid},
+        "source": {
+            "account": spec.source.account,
+            "database": spec.source.database,
+            "container": spec.source.container,
+            "partition_key": list(spec.source.partition_key),
+            "where": spec.cold.where,
+        },
+        "slice": target.id,
+        "window": {"lo": extent.window.lo_s, "hi": extent.window.hi_s},
+        "range": {"id": extent.range.id, "token": extent.range.token},
+        "ids": {"lo": extent.id_lo, "hi": extent.id_hi},
+        "documents": staged.documents,
+        "document_bytes": staged.document_bytes,
+        "counts": {
+            "before": staged.count_before,
+            "read": staged.rows_read,
+            "after": staged.count_after,
+        },
+        "superseded": {"count": staged.superseded, "ids": list(staged.superseded_ids)},
+        "merkle_root": staged.merkle_root,
+        "blob": _named(staged.blob, data_name(spec, target)),
+        "manifest": _named(staged.manifest, manifest_name(target)),
+        "engine": spec.engine,
+        "fence": target.fence,
+        "ru_spent": round(staged.ru_spent, 2),
+        "validated_at_s": round(validated_at_s, 3),
+    }
+    return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _named(stored: Stored | None, name: str) -> dict[str, Any] | None:
+    if stored is None:
+        return None
+    return {"name": name, "bytes": stored.size_bytes, "sha256": stored.sha256}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a receipt says must stand in the archive."""
+
+    slice_id: str
+    fence: int
+    migration_uid: str
+    receipt_sha256: str
+    documents: int
+    document_bytes: int
+    superseded: int
+    merkle_root: str
+    blob: Stored | None
+    manifest: Stored
+
+
+def read_receipt(name: str, data: bytes) -> Promise:
+    """Parse a receipt; a malformed one is a PermanentError that names it."""
+    try:
+        body = json.loads(data)
+        return Promise(
+            slice_id=body["slice"],
+            fence=int(body["fence"]),
+            migration_uid=body["migration"]["uid"],
+            receipt_sha256=hashlib.sha256(data).hexdigest(),
+            documents=int(body["documents"]),
+            document_bytes=int(body["document_bytes"]),
+            superseded=int(body["superseded"]["count"]),
+            merkle_root=body["merkle_root"],
+            blob=None if body["blob"] is None else _stored(body["blob"]),
+            manifest=_stored(body["manifest"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise PermanentError(
+            f"cannot read receipt {name}: {type(error).__name__}: {error}; "
+            "it was altered or is not Ebb's — restore it from the blob's versions"
+        ) from error
+
+
+def _stored(body: dict[str, Any]) -> Stored:
+    return Stored(name=body["name"], size_bytes=int(body["bytes"]), sha256=body["sha256"])
+
+
+def fingerprint(receipts: Iterable[tuple[str, str]]) -> str:
+    """The Merkle root over slice ids and their receipts' SHA-256: 32 bytes for a migration."""
+    return merkle_root(f"{slice_id}:{sha256}".encode() for slice_id, sha256 in sorted(receipts))

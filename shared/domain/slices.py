@@ -1,0 +1,284 @@
+"""Windows, slices and the migration's own records: the states each may be in and how it moves on.
+
+Pure values; storing them and moving bytes happens elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from shared.errors import WrongState
+
+ERROR_CHARS_MAX = 2_000  # an error kept in the ledger names what matters; a table row is small
+RETRY_BASE_S = 15.0
+RETRY_MAX_S = 600.0
+_LEARNING_WEIGHT = 0.5  # the newest slice counts as much as all before: sizes drift with age
+
+
+class MigrationState(StrEnum):
+    REGISTERED = "registered"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    HALTED = "halted"
+    COMPLETED = "completed"
+
+
+class SliceState(StrEnum):
+    PLANNED = "planned"
+    COPYING = "copying"
+    COPIED = "copied"
+    VALIDATING = "validating"
+    PROVEN = "proven"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+class Cause(StrEnum):
+    """Why an attempt failed; it decides whether the rest of the migration goes on."""
+
+    TRANSIENT = "transient"
+    INCOMPLETE = "incomplete"
+    MISMATCH = "mismatch"
+    DOCUMENT = "document"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A half-open interval of `_ts`, wholly in the past."""
+
+    lo_s: int
+    hi_s: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lo_s < self.hi_s:
+            raise ValueError(f"a window needs 0 <= lo < hi, saw [{self.lo_s}, {self.hi_s})")
+
+    @property
+    def month(self) -> str:
+        """The archive folder of its documents; the planner cuts windows at months."""
+        last = dt.datetime.fromtimestamp(self.hi_s - 1, dt.UTC)
+        return f"year={last.year:04d}/month={last.month:02d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRange:
+    """One of the source's key ranges; `token` is the source's own description of it."""
+
+    id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What a slice covers: a window on a range, cut by ids where one second holds too much."""
+
+    window: Window
+    range: FeedRange
+    id_lo: str | None = None
+    id_hi: str | None = None
+    part: int | None = None
+
+    @property
+    def slice_id(self) -> str:
+        base = f"{self.window.lo_s:010d}-{self.window.hi_s:010d}-{self.range.id}"
+        return base if self.part is None else f"{base}-p{self.part:03d}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A blob as it was written or read: the bytes it really has."""
+
+    name: str
+    size_bytes: int
+    sha256: str = ""
+    etag: str = ""
+    modified_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """What one copy attempt left for validation."""
+
+    blob: Stored | None
+    manifest: Stored
+    merkle_root: str
+    documents: int
+    document_bytes: int
+    count_before: int
+    rows_read: int
+    count_after: int
+    superseded: int
+    superseded_ids: tuple[str, ...]
+    ru_spent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    migration: str
+    extent: Extent
+    documents_planned: int
+    state: SliceState = SliceState.PLANNED
+    fence: int = 0
+    failures: int = 0
+    cause: Cause | None = None
+    error: str = ""
+    retry_at_s: float = 0.0
+    sent_at_s: float = 0.0
+    staged: Staged | None = None
+    receipt_sha256: str = ""
+    version: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.extent.slice_id
+
+    def sent(self, now_s: float) -> Slice:
+        return replace(self, sent_at_s=now_s)
+
+    def claimed(self) -> Slice:
+        """A worker begins: the fence moves on, so whoever worked before can promote nothing."""
+        self._must_be(
+            "copy", SliceState.PLANNED, SliceState.FAILED, SliceState.COPYING, SliceState.QUARANTINED
+        )
+        return replace(self, state=SliceState.COPYING, fence=self.fence + 1, staged=None)
+
+    def released(self) -> Slice:
+        """The worker gave the slice back unfinished and without fault."""
+        self._must_be("release", SliceState.COPYING)
+        return replace(self, state=SliceState.PLANNED, sent_at_s=0.0)
+
+    def copied(self, staged: Staged) -> Slice:
+        self._must_be("finish copying", SliceState.COPYING)
+        return replace(self, state=SliceState.COPIED, staged=staged, sent_at_s=0.0)
+
+    def validating(self) -> Slice:
+        self._must_be("validate", SliceState.COPIED, SliceState.VALIDATING)
+        return replace(self, state=SliceState.VALIDATING)
+
+    def proven(self, *, staged: Staged, receipt_sha256: str) -> Slice:
+        """Its receipt stands; `staged` is now what that receipt names."""
+        self._must_be("prove", SliceState.VALIDATING)
+        return replace(
+            self,
+            state=SliceState.PROVEN,
+            error="",
+            cause=None,
+            staged=staged,
+            receipt_sha256=receipt_sha256,
+        )
+
+    def failed(self, *, cause: Cause, error: str, now_s: float, attempts_max: int) -> Slice:
+        failures = self.failures + 1
+        spent = failures >= attempts_max or cause is Cause.DOCUMENT
+        return replace(
+            self,
+            state=SliceState.QUARANTINED if spent else SliceState.FAILED,
+            failures=failures,
+            cause=cause,
+            error=error[:ERROR_CHARS_MAX],
+            retry_at_s=now_s + min(RETRY_MAX_S, RETRY_BASE_S * 2 ** (failures - 1)),
+            sent_at_s=0.0,
+            staged=None,
+        )
+
+    def retried(self) -> Slice:
+        """A person resumed the migration: a quarantined slice may try again."""
+        self._must_be("retry", SliceState.QUARANTINED)
+        return replace(self, state=SliceState.PLANNED, failures=0, retry_at_s=0.0, sent_at_s=0.0)
+
+    def _must_be(self, doing: str, *states: SliceState) -> None:
+        if self.state not in states:
+            raise WrongState(
+                f"cannot {doing} slice {self.id}: it is {self.state.value}, "
+                f"and only {' or '.join(s.value for s in states)} allows it"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangePlan:
+    """How far one feed range is cut into slices; [floor, until) is tiled up to `frontier_s`."""
+
+    migration: str
+    range: FeedRange
+    frontier_s: int
+    until_s: int
+    earliest_s: int
+    documents_expected: int = 0
+    documents_per_s: float = 0.0
+    surveyed: bool = False
+    version: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return self.frontier_s >= self.until_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A migration's totals, moved on in the same transaction as the slice that adds to them."""
+
+    migration: str
+    documents_expected: int = 0
+    documents_proven: int = 0
+    document_bytes: int = 0
+    blob_bytes: int = 0
+    superseded: int = 0
+    slices_proven: int = 0
+    attempts_failed: int = 0
+    mismatches: int = 0
+    ru_spent: float = 0.0
+    ru_per_document: float = 0.0
+    bytes_per_document: float = 0.0
+    surveyed: bool = False
+    forecast_s: float | None = None
+    started_at_s: float = 0.0
+    completed_at_s: float = 0.0
+    fingerprint: str = ""
+    version: str = ""
+
+    def with_proven(self, proven: Slice) -> Progress:
+        staged = proven.staged
+        if staged is None:
+            raise WrongState(f"cannot count slice {proven.id} as proven: it holds nothing staged")
+        return replace(
+            self,
+            documents_proven=self.documents_proven + staged.documents,
+            document_bytes=self.document_bytes + staged.document_bytes,
+            blob_bytes=self.blob_bytes + (staged.blob.size_bytes if staged.blob else 0),
+            superseded=self.superseded + staged.superseded,
+            slices_proven=self.slices_proven + 1,
+        ).learned(staged)
+
+    def learned(self, staged: Staged) -> Progress:
+        """With the measured cost and size of documents moved towards what this slice showed."""
+        if staged.rows_read == 0 or staged.documents == 0:
+            return self
+        weight = _LEARNING_WEIGHT if self.ru_per_document else 1.0
+        ru = staged.ru_spent / staged.rows_read
+        size = staged.document_bytes / staged.documents
+        return replace(
+            self,
+            ru_per_document=self.ru_per_document + weight * (ru - self.ru_per_document),
+            bytes_per_document=self.bytes_per_document + weight * (size - self.bytes_per_document),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    name: str
+    uid: str
+    spec_text: str
+    state: MigrationState
+    reason: str
+    created_at_s: float
+    changed_at_s: float
+    until_s: int = 0
+    priority: int = 5
+    version: str = ""
+
+    def moved(self, state: MigrationState, *, reason: str, now_s: float) -> Migration:
+        return replace(self, state=state, reason=reason[:ERROR_CHARS_MAX], changed_at_s=now_s)

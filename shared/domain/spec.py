@@ -1,0 +1,224 @@
+"""A migration's spec: what a person declares, read strictly, with every fault reported at once.
+
+It checks form and possibility only; whether the source exists is asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import Fault, Invalid
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
+SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([smhd])", value.strip())
+    if match is None:
+        raise ValueError("write a whole number and a unit, such as 90d, 24h, 15m or 30s")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+)\s*(B|KiB|MiB|GiB)", value.strip())
+    if match is None:
+        raise ValueError("write a whole number and a unit, such as 256MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def _instant(value: object) -> object:
+    if isinstance(value, dt.datetime):
+        value = value.isoformat()
+    if not isinstance(value, str):
+        return value
+    try:
+        instant = dt.datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("write an instant with its offset: 2026-01-31T00:00:00Z") from error
+    if instant.tzinfo is None:
+        raise ValueError("say which time zone: end the instant with Z or an offset")
+    return int(instant.timestamp())
+
+
+def _one_or_many(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+InstantS = Annotated[int, BeforeValidator(_instant)]
+DurationS = Annotated[int, BeforeValidator(_seconds)]
+SizeBytes = Annotated[int, BeforeValidator(_bytes)]
+Path = Annotated[str, Field(pattern=r"^(/[^/\"'\\\[\]]+)+$")]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(_Strict):
+    account: str = Field(pattern=r"^[a-z0-9-]{3,44}$")
+    database: str = Field(min_length=1, max_length=255)
+    container: str = Field(min_length=1, max_length=255)
+    partition_key: Annotated[Paths, Field(min_length=1, max_length=3)]
+
+
+class Cold(_Strict):
+    older_than: DurationS | None = Field(default=None, ge=0)
+    before: InstantS | None = Field(default=None, ge=1)
+    where: str | None = Field(default=None, min_length=1, max_length=2000)
+
+    @model_validator(mode="after")
+    def _one_boundary(self) -> Cold:
+        if (self.older_than is None) == (self.before is None):
+            raise ValueError("write exactly one of older_than (90d) or before (2026-01-31T00:00:00Z)")
+        return self
+
+    def until_s(self, now_s: float) -> int:
+        """Documents last written before this second are cold."""
+        return self.before if self.before is not None else int(now_s) - (self.older_than or 0)
+
+
+class Sink(_Strict):
+    container: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", min_length=3, max_length=63)
+    prefix: str = Field(default="", pattern=r"^$|^[A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*$")
+    promote: Paths = ()
+
+
+class Capacity(_Strict):
+    ru_per_s_per_partition: int = Field(default=5000, ge=100, le=1_000_000)
+    partitions: Literal["discover"] | Annotated[int, Field(ge=1, le=10_000)] = "discover"
+
+
+class SliceLimits(_Strict):
+    documents_max: int = Field(default=20_000, ge=1, le=200_000)
+    bytes_max: SizeBytes = Field(default=256 << 20, ge=1 << 20, le=4 << 30)
+    budget_s: int = Field(default=60, ge=1, le=900)
+    attempts_max: int = Field(default=3, ge=1, le=20)
+    in_flight_max: int = Field(default=2, ge=1, le=64)
+
+
+class MigrationSpec(_Strict):
+    name: str = Field(pattern=NAME_PATTERN)
+    source: Source
+    cold: Cold
+    sink: Sink
+    engine: Literal["embedded", "adf"] = "embedded"
+    capacity: Capacity = Capacity()
+    ceiling: float = Field(default=0.8, gt=0, le=1, strict=False)
+    slice: SliceLimits = SliceLimits()
+    validation: Literal["readback", "reread"] = "readback"
+    retire: Literal["keep", "delete", "stub"] = "keep"
+    priority: int = Field(default=5, ge=1, le=10)
+    after: Names = ()
+    notify: Names = ()
+
+    @model_validator(mode="after")
+    def _not_after_itself(self) -> MigrationSpec:
+        if self.name in self.after:
+            raise ValueError("after: names the migration itself; name other migrations")
+        return self
+
+
+_ADVICE = {
+    "extra_forbidden": "remove it, or correct its spelling; known keys here: {known}",
+    "missing": "add it",
+    "string_pattern_mismatch": "write text that matches {pattern}",
+    "model_type": "write a mapping of keys to values",
+    "literal_error": "write one of {expected}",
+}
+
+
+def parse_spec(text: str) -> MigrationSpec:
+    """Read YAML or JSON; raise Invalid with all faults when it is not a spec Ebb can run."""
+    if len(text) > SPEC_BYTES_MAX:
+        fault = Fault(
+            path="$",
+            seen=f"{len(text)} characters",
+            advice=f"keep a spec within {SPEC_BYTES_MAX} characters",
+        )
+        raise Invalid("the spec", (fault,))
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader, made stricter
+    except (yaml.YAMLError, RecursionError) as error:
+        seen = " ".join(str(error).split())
+        fault = Fault(path="$", seen=f"not YAML or JSON: {seen}", advice="correct the syntax")
+        raise Invalid("the spec", (fault,)) from error
+    return spec_from(data)
+
+
+def spec_from(data: object) -> MigrationSpec:
+    """Check plain data against the spec's form."""
+    try:
+        return MigrationSpec.model_validate(data)
+    except ValidationError as error:
+        faults = tuple(_fault(item) for item in error.errors(include_url=False))
+        raise Invalid("the spec", faults) from error
+
+
+def spec_text(spec: MigrationSpec) -> str:
+    """The spec as JSON that parse_spec reads back to an equal spec."""
+    return spec.model_dump_json()
+
+
+def _fault(item: Any) -> Fault:
+    location = [part for part in item["loc"] if part not in {"constrained-int", "literal['discover']"}]
+    path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
+    kind = str(item["type"])
+    seen = "it is missing" if kind == "missing" else f"saw {_shown(item['input'])}"
+    context = {**item.get("ctx", {}), "known": _known_keys(location)}
+    template = _ADVICE.get(kind)
+    advice = template.format(**context) if template else _plain(str(item["msg"]))
+    return Fault(path=path, seen=seen, advice=advice)
+
+
+def _plain(message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"  # enough to recognise, never a document
+
+
+def _known_keys(location: list[Any]) -> str:
+    model: type[BaseModel] = MigrationSpec
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return ", ".join(model.model_fields)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice instead of keeping the last."""
+
+
+def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is written twice", node.start_mark
+            )
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -1,0 +1,133 @@
+"""What HTTP callers see: results as plain data, failures as RFC 9457 problem details.
+
+It knows statuses and shapes; the web framework and the application are elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shared.domain.slices import Migration
+from shared.errors import (
+    Conflict,
+    EbbError,
+    Fault,
+    Invalid,
+    NotFound,
+    Refused,
+    TransientError,
+    WrongState,
+)
+from shared.ports import Entry
+
+BODY_BYTES_MAX = 64_000  # twice the longest spec; anything more is not a spec
+DECISIONS_DEFAULT = 120  # an hour of ticks
+SINCE_DEFAULT_S = 3_600.0
+
+_STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
+    (Invalid, 422, "The input has faults"),
+    (NotFound, 404, "Not found"),
+    (WrongState, 409, "Not in this state"),
+    (Refused, 409, "Refused"),
+    (Conflict, 409, "Changed meanwhile"),
+    (TransientError, 503, "Try again"),
+    (EbbError, 500, "Failed"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A status, a content type and a body, for any web framework."""
+
+    status: int
+    body: bytes
+    media: str = "application/json"
+
+
+def shown(value: Any, *, status: int = 200) -> Answer:
+    return Answer(status=status, body=json.dumps(value, default=str).encode())
+
+
+def problem(error: EbbError) -> Answer:
+    """A failure with what was seen and what to do; never a traceback."""
+    status, title = next((s, t) for kind, s, t in _STATUS if isinstance(error, kind))
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": str(error),
+    }
+    if isinstance(error, Invalid):
+        body["errors"] = [asdict(fault) for fault in error.faults]
+    return Answer(status=status, body=json.dumps(body).encode(), media="application/problem+json")
+
+
+def unexpected(invocation_id: str) -> Answer:
+    body = {
+        "type": "about:blank",
+        "title": "Unexpected failure",
+        "status": 500,
+        "detail": f"nothing more can be said here; look up invocation {invocation_id} in the log",
+    }
+    return Answer(status=500, body=json.dumps(body).encode(), media="application/problem+json")
+
+
+def spec_body(data: bytes) -> str:
+    """A request's body as spec text."""
+    if len(data) > BODY_BYTES_MAX:
+        seen = f"{len(data)} bytes"
+        raise Invalid("the request", (Fault(path="$", seen=seen, advice="send one spec"),))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = Fault(path="$", seen="not UTF-8", advice="send the spec as UTF-8 text")
+        raise Invalid("the request", (fault,)) from error
+
+
+def number(name: str, text: str | None, default: float, *, most: float) -> float:
+    """A query parameter as a number within its bounds."""
+    if text is None or text == "":
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= most:
+        advice = f"write a number from 0 to {most:.0f}"
+        raise Invalid("the request", (Fault(path=name, seen=f"saw {text[:40]!r}", advice=advice),))
+    return value
+
+
+def migration_shown(migration: Migration) -> dict[str, Any]:
+    return {
+        "name": migration.name,
+        "state": migration.state.value,
+        "reason": migration.reason,
+        "cold_until_s": migration.until_s or None,
+    }
+
+
+def entry_shown(entry: Entry) -> dict[str, Any]:
+    decision = entry.decision
+    return {
+        "at_s": decision.at_s,
+        "reason": decision.reason.value,
+        "sentence": decision.sentence,
+        "budget_ru_per_s": round(decision.budget_ru_per_s, 1),
+        "capacity_ru_per_s": decision.capacity_ru_per_s,
+        "ceiling": decision.ceiling,
+        "business_ru_per_s": decision.business_ru_per_s,
+        "reading_age_s": decision.reading_age_s,
+        "own_ru_per_s": round(entry.own_ru_per_s, 1),
+        "shares": {
+            share.migration: {
+                "ru_per_s": round(share.ru_per_s, 1),
+                "in_flight": share.in_flight,
+                "batch_documents": share.batch_documents,
+            }
+            for share in entry.shares
+        },
+        "actions": dict(entry.actions),
+    }

@@ -1,0 +1,327 @@
+"""What the application asks of the outside world, in the application's own words.
+
+Every port says which errors are transient; adapters translate everything else they meet into
+shared.errors. No port retries on its own unless it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Protocol
+
+from shared.domain.board import Board
+from shared.domain.governor import Decision, Share
+from shared.domain.receipt import Row
+from shared.domain.slices import (
+    Extent,
+    FeedRange,
+    Migration,
+    Progress,
+    RangePlan,
+    Slice,
+    Stored,
+)
+
+
+class Clock(Protocol):
+    """Seconds since the epoch, UTC, and waiting. It may step; nothing assumes it is monotonic."""
+
+    def now_s(self) -> float: ...
+
+    def wait(self, seconds: float) -> None: ...
+
+
+class Names(Protocol):
+    """Identifiers nobody else has."""
+
+    def new(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Which documents of a source are meant: an extent, and the spec's extra filter."""
+
+    extent: Extent
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer of the source: what it held, what it cost, and how to go on."""
+
+    items: Sequence[Any]
+    ru: float
+    continuation: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One number from the source and what asking cost."""
+
+    value: int | None
+    ru: float
+
+
+class Source(Protocol):
+    """One Cosmos container. Each call is one request and never retries.
+
+    Raises Throttled on 429, TransientError on 408/449/5xx and broken connections, NotFound when
+    database or container is missing, PermanentError otherwise. An answer without the value asked
+    for is a TransientError, never a zero.
+    """
+
+    def partition_key_paths(self) -> tuple[str, ...]: ...
+
+    def ranges(self) -> tuple[FeedRange, ...]: ...
+
+    def count(self, query: Query) -> Measured: ...
+
+    def earliest_s(self, query: Query) -> Measured: ...
+
+    def documents(self, query: Query, *, continuation: str | None, limit: int) -> Page:
+        """Whole documents, as plain Python values, system properties included."""
+        ...
+
+    def identities(
+        self, query: Query, *, continuation: str | None, limit: int, paths: tuple[str, ...]
+    ) -> Page:
+        """Of each document only `id`, `_etag` and the partition key paths, nested as stored."""
+        ...
+
+
+class Sources(Protocol):
+    """Opens the containers of the one account this Ebb serves."""
+
+    account: str
+
+    def open(self, database: str, container: str) -> Source: ...
+
+
+class BlobWriter(Protocol):
+    """A blob being written, in bounded memory; nobody sees it before `commit`."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+    def commit(self) -> Stored:
+        """Publish under the writer's name, replacing what an earlier attempt left there."""
+        ...
+
+    def abort(self) -> None: ...
+
+
+class Archive(Protocol):
+    """One blob container under one prefix; all names are relative to it.
+
+    Raises TransientError for busy or broken storage, NotFound for a missing blob or container.
+    """
+
+    def writer(self, name: str) -> BlobWriter: ...
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Write whole and only if nothing is there; False means something was. Racing is safe."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """A small blob whole, or None when it does not exist."""
+        ...
+
+    def download(self, name: str, into: BinaryIO) -> Stored:
+        """Stream a blob's bytes, hashing what really arrived; `etag` is of what was read."""
+        ...
+
+    def promote(self, staged: Stored, name: str) -> bool:
+        """Copy on the server, only if `staged` still has its etag and nothing stands at `name`.
+
+        False means a blob stood there already; the copy is complete when this returns True.
+        """
+        ...
+
+    def stored(self, prefix: str) -> Iterator[Stored]:
+        """Blobs under a prefix in order of name, with when they were written and no sha256."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove; removing what is not there is no error."""
+        ...
+
+
+class Archives(Protocol):
+    """Opens archives in the storage account this Ebb writes to."""
+
+    def open(self, container: str, prefix: str) -> Archive:
+        """Creates the container when it is absent."""
+        ...
+
+
+class TableFormat(Protocol):
+    """The Parquet of data files and manifests: bytes out, rows in, a row group at a time."""
+
+    def data_writer(
+        self, sink: BlobWriter, *, partition_key: tuple[str, ...], promote: tuple[str, ...]
+    ) -> TableWriter: ...
+
+    def data_rows(self, file: BinaryIO) -> Iterator[tuple[Row, bytes]]:
+        """Each row with its document's bytes as they stand in the file."""
+        ...
+
+    def write_manifest(self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
+        ...
+
+    def manifest_rows(self, file: BinaryIO) -> Iterator[Row]: ...
+
+
+class TableWriter(Protocol):
+    """Takes rows in file order and writes a row group whenever one is full."""
+
+    def add(self, row: Row, document: bytes) -> int:
+        """Returns the row group the row went to."""
+        ...
+
+    def close(self, facts: Mapping[str, str]) -> None: ...
+
+
+class Scratch(Protocol):
+    """Temporary files that vanish when closed."""
+
+    def open(self) -> AbstractContextManager[BinaryIO]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One transaction on one migration's records: all of it happens or none.
+
+    Every record with a version is written only if unchanged since it was read; a record without
+    one must not exist yet. Slices move between open and done by their state.
+    """
+
+    slices: tuple[Slice, ...] = ()
+    ranges: tuple[RangePlan, ...] = ()
+    progress: Progress | None = None
+
+
+class Ledger(Protocol):
+    """What is declared, planned, in hand and done.
+
+    Raises Conflict when a version no longer holds, NotFound for a name that is not there,
+    TransientError for busy or broken storage. The number of storage calls of each method does not
+    depend on how many slices are done.
+    """
+
+    def migrations(self) -> tuple[Migration, ...]: ...
+
+    def migration(self, name: str) -> Migration: ...
+
+    def put_migration(self, migration: Migration) -> Migration: ...
+
+    def progress(self, name: str) -> Progress | None: ...
+
+    def ranges(self, name: str) -> tuple[RangePlan, ...]: ...
+
+    def open_slices(self, name: str) -> tuple[Slice, ...]:
+        """All slices not yet proven; the planner keeps them few."""
+        ...
+
+    def slice(self, name: str, slice_id: str) -> Slice | None:
+        """An open or done slice."""
+        ...
+
+    def done_slices(self, name: str) -> Iterator[Slice]:
+        """Every proven slice in order of id; for completion and reports, never for a tick."""
+        ...
+
+    def commit(self, name: str, change: Change) -> None: ...
+
+
+class Boards(Protocol):
+    """The one budget board of the account. Conflict when it changed since it was read."""
+
+    def read(self) -> Board: ...
+
+    def write(self, board: Board) -> Board: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A decision as it is kept: what was decided, for whom, and what followed."""
+
+    decision: Decision
+    shares: tuple[Share, ...] = ()
+    own_ru_per_s: float = 0.0
+    actions: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """Every decision, newest first on reading."""
+
+    def record(self, entry: Entry) -> None: ...
+
+    def entries(self, *, since_s: float, limit: int) -> tuple[Entry, ...]: ...
+
+    def forget(self, *, before_s: float, limit: int) -> int:
+        """Delete old entries; returns how many went."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Something that went wrong outside any slice's own record."""
+
+    at_s: float
+    kind: str
+    text: str
+
+
+class Incidents(Protocol):
+    """What an operator must be able to find afterwards, newest first on reading."""
+
+    def record(self, incident: Incident) -> None: ...
+
+    def latest(self, *, limit: int) -> tuple[Incident, ...]: ...
+
+
+class Metering(Protocol):
+    """Ebb's own consumption by UTC minute, added up over all workers."""
+
+    def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
+        """Set this worker's total of each minute (not an increment: running it twice is harmless)."""
+        ...
+
+    def by_minute(self, *, since_s: int) -> Mapping[int, float]: ...
+
+    def forget(self, *, before_s: int, limit: int) -> int: ...
+
+
+class Monitor(Protocol):
+    """What the account as a whole consumed, as Azure Monitor tells it: late and with gaps."""
+
+    def total_ru_by_minute(self, *, since_s: int, until_s: int) -> Mapping[int, float]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The controller's lease; `token` grows with every holder, so an old one can be told."""
+
+    token: int
+    lease_id: str
+
+
+class Lease(Protocol):
+    """At most one controller at a time. It runs out on its own if its holder dies."""
+
+    def acquire(self) -> Held | None:
+        """None means somebody else holds it."""
+        ...
+
+    def release(self, held: Held) -> None: ...
+
+
+class Mail(Protocol):
+    """Work to be done, by name of queue; delivered at least once, in no order."""
+
+    def send(self, queue: str, text: str, *, delay_s: int = 0) -> None: ...
+
+
+COPY_QUEUE = "ebb-copy"
+VALIDATE_QUEUE = "ebb-validate"

@@ -1,0 +1,202 @@
+"""The app's settings: names, meanings and defaults, read from a mapping with all faults at once.
+
+It does not look at the environment itself; wiring and cli hand it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.errors import Fault, Invalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One app setting: `read` turns its text into a value or says what to write instead."""
+
+    name: str
+    meaning: str
+    default: str | None
+    read: Callable[[str], Any]
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError("write a whole address, such as https://name.documents.azure.com:443/")
+    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if parts.scheme == "http" and not loopback:
+        raise ValueError("write https: tokens are never sent over plain http")
+    return value
+
+
+def _resource_id(value: str) -> str:
+    parts = value.strip("/").split("/")
+    if len(parts) != 8 or parts[0].lower() != "subscriptions":  # noqa: PLR2004 - Azure's own form
+        raise ValueError(
+            "write /subscriptions/<id>/resourceGroups/<group>/providers/"
+            "Microsoft.DocumentDB/databaseAccounts/<account>"
+        )
+    return "/" + "/".join(parts)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise ValueError("write a number of seconds") from error
+    if not 0 <= seconds <= 600:  # noqa: PLR2004 - beyond ten minutes a reading tells nothing
+        raise ValueError("write between 0 and 600 seconds")
+    return seconds
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="AzureWebJobsStorage",
+        meaning="Storage of queues, ledger and lease: a connection string (Azurite, tests).",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="AzureWebJobsStorage__accountName",
+        meaning="The same storage by account name, reached with the app's identity (Azure).",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_ARCHIVE_STORAGE",
+        meaning="Connection string of the archive's storage; empty: AzureWebJobsStorage.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_ARCHIVE_STORAGE__accountName",
+        meaning="The archive's storage account by name, reached with the app's identity.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_COSMOS_ENDPOINT",
+        meaning="Address of the Cosmos DB account this Ebb serves.",
+        default=None,
+        read=_url,
+    ),
+    Setting(
+        name="EBB_COSMOS_RESOURCE_ID",
+        meaning="Its Azure resource id, under which Azure Monitor keeps its metrics.",
+        default=None,
+        read=_resource_id,
+    ),
+    Setting(
+        name="EBB_MANAGEMENT_ENDPOINT",
+        meaning="Azure Resource Manager, for metrics; another one in national clouds.",
+        default="https://management.azure.com",
+        read=_url,
+    ),
+    Setting(
+        name="EBB_CA_FILE",
+        meaning="A certificate authority to trust for the two endpoints above; empty: the system's.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_METRIC_SETTLE_S",
+        meaning="How long after its end a minute of Azure Monitor is taken as complete.",
+        default="60",
+        read=_seconds,
+    ),
+    Setting(
+        name="EBB_SCRATCH_DIR",
+        meaning="Folder for temporary files, one slice each per worker; empty: the system's.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_TICK_SCHEDULE",
+        meaning="When the controller decides (NCRONTAB with seconds).",
+        default="*/30 * * * * *",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_JANITOR_SCHEDULE",
+        meaning="When staging leftovers are swept up (NCRONTAB with seconds).",
+        default="0 */10 * * * *",
+        read=_text,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """One storage account: by connection string, or by name with the app's identity."""
+
+    connection_string: str
+    account_name: str
+
+    def endpoint(self, service: str) -> str:
+        return f"https://{self.account_name}.{service}.core.windows.net"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    state_storage: Storage
+    archive_storage: Storage
+    cosmos_endpoint: str
+    cosmos_resource_id: str
+    management_endpoint: str
+    ca_file: str | None
+    metric_settle_s: float
+    scratch_dir: Path | None
+
+    @property
+    def cosmos_account(self) -> str:
+        return self.cosmos_resource_id.rsplit("/", maxsplit=1)[-1].lower()
+
+
+def read_settings(values: Mapping[str, str]) -> Settings:
+    """Typed settings, or Invalid with every fault."""
+    faults: list[Fault] = []
+    found = {setting.name: _read(setting, values, faults) for setting in SETTINGS}
+    state = Storage(
+        connection_string=found["AzureWebJobsStorage"] or "",
+        account_name=found["AzureWebJobsStorage__accountName"] or "",
+    )
+    archive = Storage(
+        connection_string=found["EBB_ARCHIVE_STORAGE"] or "",
+        account_name=found["EBB_ARCHIVE_STORAGE__accountName"] or "",
+    )
+    if not (state.connection_string or state.account_name):
+        advice = "set a connection string, or AzureWebJobsStorage__accountName"
+        faults.append(Fault(path="AzureWebJobsStorage", seen="it is missing", advice=advice))
+    if faults:
+        raise Invalid("the app's settings", tuple(faults))
+    return Settings(
+        state_storage=state,
+        archive_storage=archive if archive.connection_string or archive.account_name else state,
+        cosmos_endpoint=found["EBB_COSMOS_ENDPOINT"],
+        cosmos_resource_id=found["EBB_COSMOS_RESOURCE_ID"],
+        management_endpoint=found["EBB_MANAGEMENT_ENDPOINT"],
+        ca_file=found["EBB_CA_FILE"] or None,
+        metric_settle_s=found["EBB_METRIC_SETTLE_S"],
+        scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,
+    )
+
+
+def _read(setting: Setting, values: Mapping[str, str], faults: list[Fault]) -> Any:
+    text = values.get(setting.name, "") or setting.default
+    if text is None:
+        faults.append(Fault(path=setting.name, seen="it is missing", advice=setting.meaning))
+        return None
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        faults.append(Fault(path=setting.name, seen=f"saw {text[:80]!r}", advice=str(error)))
+        return None

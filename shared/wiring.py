@@ -1,0 +1,145 @@
+"""The composition root: settings to adapters to application, once per process, at first use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.credentials import TokenCredential
+from azure.data.tables import TableServiceClient
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from shared.adapters.archive import BlobArchives
+from shared.adapters.boards import TableBoards
+from shared.adapters.clock import RandomNames, SystemClock
+from shared.adapters.cosmos import CosmosSources
+from shared.adapters.incidents import TableIncidents
+from shared.adapters.journal import TableJournal
+from shared.adapters.lease import BlobLease
+from shared.adapters.ledger import TableLedger
+from shared.adapters.mail import StorageMail
+from shared.adapters.metering import TableMetering
+from shared.adapters.monitor import AzureMonitor
+from shared.adapters.parquet import ParquetFormat
+from shared.adapters.scratch import TempScratch
+from shared.application.bundle import Ports
+from shared.application.burying import Burying
+from shared.application.controller import Controller, TickLimits
+from shared.application.copying import Copying
+from shared.application.janitor import Janitor
+from shared.application.operating import Operating
+from shared.application.validating import Validating
+from shared.application.verifying import Verifying
+from shared.settings import Settings, Storage, read_settings
+
+USER_AGENT = "ebb/0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What the faces may call."""
+
+    ports: Ports
+    controller: Controller
+    copying: Copying
+    validating: Validating
+    burying: Burying
+    operating: Operating
+    verifying: Verifying
+    janitor: Janitor
+
+
+_lock = threading.Lock()
+_apps: list[App] = []
+
+
+def app() -> App:
+    """This process's application, built from the environment at the first call."""
+    with _lock:
+        if not _apps:
+            _apps.append(build(os.environ))
+        return _apps[0]
+
+
+def build(values: Mapping[str, str]) -> App:
+    """An application from settings; raises Invalid with every fault, and calls nobody."""
+    settings = read_settings(values)
+    # The SDKs tell every request at INFO: thousands of lines a minute, with ids in their addresses.
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    return assemble(azure_ports(settings), settings.metric_settle_s)
+
+
+def assemble(ports: Ports, metric_settle_s: float) -> App:
+    """The application over any ports."""
+    return App(
+        ports=ports,
+        controller=Controller(ports, TickLimits(metric_settle_s=metric_settle_s)),
+        copying=Copying(ports),
+        validating=Validating(ports),
+        burying=Burying(ports),
+        operating=Operating(ports),
+        verifying=Verifying(ports),
+        janitor=Janitor(ports),
+    )
+
+
+def azure_ports(settings: Settings) -> Ports:
+    """The real adapters; clients connect when they are first used."""
+    credential = DefaultAzureCredential()
+    tables = _tables(settings.state_storage, credential)
+    state_blobs = _blobs(settings.state_storage, credential)
+    account = settings.cosmos_account
+    sources = CosmosSources(
+        account=account,
+        endpoint=settings.cosmos_endpoint,
+        credential=credential,
+        user_agent=USER_AGENT,
+        ca_file=settings.ca_file,
+    )
+    clock = SystemClock()
+    return Ports(
+        clock=clock,
+        names=RandomNames(),
+        ledger=TableLedger(tables),
+        boards=TableBoards(tables, account),
+        journal=TableJournal(tables, account),
+        incidents=TableIncidents(tables, account),
+        metering=TableMetering(tables, account),
+        monitor=AzureMonitor(
+            resource_id=settings.cosmos_resource_id,
+            management_endpoint=settings.management_endpoint,
+            credential=credential,
+            ca_file=settings.ca_file,
+        ),
+        lease=BlobLease(state_blobs, account=account),
+        mail=StorageMail(_queues(settings.state_storage, credential)),
+        sources=sources,
+        archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
+        table_format=ParquetFormat(),
+        scratch=TempScratch(settings.scratch_dir),
+    )
+
+
+def _tables(storage: Storage, credential: TokenCredential) -> TableServiceClient:
+    if storage.connection_string:
+        return TableServiceClient.from_connection_string(storage.connection_string)
+    return TableServiceClient(storage.endpoint("table"), credential=credential)
+
+
+def _blobs(storage: Storage, credential: TokenCredential) -> BlobServiceClient:
+    options: dict[str, Any] = {"retry_total": 3}
+    if storage.connection_string:
+        return BlobServiceClient.from_connection_string(storage.connection_string, **options)
+    return BlobServiceClient(storage.endpoint("blob"), credential=credential, **options)
+
+
+def _queues(storage: Storage, credential: TokenCredential) -> QueueServiceClient:
+    if storage.connection_string:
+        return QueueServiceClient.from_connection_string(storage.connection_string)
+    return QueueServiceClient(storage.endpoint("queue"), credential=credential)

@@ -1,0 +1,140 @@
+"""Slices, plans and other records as the contract suite needs them; every field is filled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared.domain.governor import Decision, Reason
+from shared.domain.slices import (
+    Cause,
+    Extent,
+    FeedRange,
+    Migration,
+    MigrationState,
+    Progress,
+    RangePlan,
+    Slice,
+    SliceState,
+    Staged,
+    Stored,
+    Window,
+)
+from shared.ports import Change, Entry, Ledger
+
+NAME = "orders-2025"
+NOON_S = 1_800_000_000
+
+
+def a_migration(name: str = NAME) -> Migration:
+    return Migration(
+        name=name,
+        uid="u-1",
+        spec_text="source: {}\n# café ☕\n",
+        state=MigrationState.RUNNING,
+        reason="started",
+        created_at_s=NOON_S + 0.125,
+        changed_at_s=NOON_S + 1.0,
+        until_s=2**40,
+        priority=7,
+    )
+
+
+def a_slice(number: int = 0, *, name: str = NAME, range_id: str = "r0") -> Slice:
+    lo_s = 1_700_000_000 + 60 * number
+    extent = Extent(
+        window=Window(lo_s=lo_s, hi_s=lo_s + 60), range=FeedRange(id=range_id, token="{}")
+    )
+    return Slice(migration=name, extent=extent, documents_planned=32)
+
+
+def a_stage(target: Slice) -> Staged:
+    return Staged(
+        blob=Stored(
+            name=f"staging/{target.id}.1.parquet", size_bytes=2**33, sha256="ab", etag='"1"'
+        ),
+        manifest=Stored(name=f"staging/{target.id}.1.manifest", size_bytes=10),
+        merkle_root="f" * 64,
+        documents=10,
+        document_bytes=3_000_000,
+        count_before=10,
+        rows_read=10,
+        count_after=10,
+        superseded=1,
+        superseded_ids=("naïve/№ 1",),
+        ru_spent=300.5,
+    )
+
+
+def a_full_slice() -> Slice:
+    base = a_slice()
+    extent = replace(base.extent, id_lo="a", id_hi="ü", part=3)
+    full = replace(
+        base,
+        extent=extent,
+        state=SliceState.FAILED,
+        fence=4,
+        failures=2,
+        cause=Cause.MISMATCH,
+        error="missing: 'x'",
+        retry_at_s=NOON_S + 0.5,
+        sent_at_s=NOON_S + 0.25,
+        receipt_sha256="cd" * 32,
+    )
+    return replace(full, staged=a_stage(full))
+
+
+def a_range(*, name: str = NAME, range_id: str = "r0", frontier_s: int = 0) -> RangePlan:
+    return RangePlan(
+        migration=name,
+        range=FeedRange(id=range_id, token='{"min": "", "max": "FF"}'),
+        frontier_s=frontier_s,
+        until_s=NOON_S,
+        earliest_s=0,
+        documents_expected=2_000_000,
+        documents_per_s=0.26,
+    )
+
+
+def on_validating(target: Slice) -> Slice:
+    return replace(target, state=SliceState.VALIDATING, fence=1, staged=a_stage(target))
+
+
+def proved(target: Slice) -> Slice:
+    return replace(on_validating(target), state=SliceState.PROVEN)
+
+
+def begin(ledger: Ledger, slices: tuple[Slice, ...], *, name: str = NAME) -> None:
+    """Open slices and a progress to count them in."""
+    ledger.commit(name, Change(slices=slices, progress=Progress(migration=name)))
+
+
+def counted(progress: Progress) -> Progress:
+    """With one more slice of ten documents."""
+    return replace(
+        progress,
+        slices_proven=progress.slices_proven + 1,
+        documents_proven=progress.documents_proven + 10,
+    )
+
+
+def proof_of(ledger: Ledger, slice_id: str, *, name: str = NAME) -> Change:
+    """The transaction that moves an open slice to done and counts it."""
+    found = ledger.slice(name, slice_id)
+    progress = ledger.progress(name)
+    assert found is not None
+    assert progress is not None
+    return Change(slices=(proved(found),), progress=counted(progress))
+
+
+def an_entry(at_s: float, *, sentence: str = "spending") -> Entry:
+    decision = Decision(
+        at_s=at_s,
+        budget_ru_per_s=1_500.5,
+        reason=Reason.SLACK,
+        sentence=sentence,
+        capacity_ru_per_s=5_000.0,
+        ceiling=0.8,
+        business_ru_per_s=2_500.0,
+        reading_age_s=None,
+    )
+    return Entry(decision=decision, own_ru_per_s=12.5, actions={"sent": ["a", "b"], "é": {"n": 1}})

@@ -1,0 +1,201 @@
+"""The host's small laws, without a host: routes, polling, settings, outputs."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.host.config import QueueOptions, connection_string, read_host_config, resolve
+from sandbox.host.faults import HostError
+from sandbox.host.invoker import bodies
+from sandbox.host.messages import TypedData
+from sandbox.host.queues import Backoff
+from sandbox.host.routes import Found, Refusal, RouteTable, parse_route, route_table
+
+
+def table(*routes: str, prefix: str = "api") -> RouteTable:
+    """A table of routes, each its own function; "GET x" gives it a method."""
+    parsed = []
+    for route in routes:
+        *methods, template = route.split(" ")
+        parsed.append(
+            parse_route(function=route, template=template, prefix=prefix, methods=tuple(methods))
+        )
+    return route_table(parsed)
+
+
+@pytest.mark.parametrize(
+    ("path", "function", "values"),
+    [
+        ("/api/items", "items", {}),
+        ("/api/items/", "items", {}),
+        ("/api/items/special", "items/special", {}),
+        ("/api/items/12", "items/{id:int}", {"id": "12"}),
+        ("/api/items/-12", "items/{id:int}", {"id": "-12"}),
+        ("/api/items/99999999999", "items/{name}", {"name": "99999999999"}),
+        ("/api/items/a.b", "items/{name}", {"name": "a.b"}),
+        ("/api/files/report.pdf", "files/{name}.pdf", {"name": "report"}),
+        ("/api/files/a/b/c", "files/{*rest}", {"rest": "a/b/c"}),
+        ("/api/files", "files/{*rest}", {}),
+        ("/api/pages", "pages/{n:range(1,9)=1}", {"n": "1"}),
+        ("/api/pages/9", "pages/{n:range(1,9)=1}", {"n": "9"}),
+    ],
+)
+def test_the_most_specific_route_takes_the_request(
+    path: str, function: str, values: dict[str, str]
+) -> None:
+    """Literals come before constrained, constrained before free, free before the rest."""
+    routes = table(
+        *("items/{name}", "items/{id:int}", "items/special", "items"),
+        *("files/{*rest}", "files/{name}.pdf", "pages/{n:range(1,9)=1}"),
+    )
+    assert routes.find("GET", path) == Found(function=function, values=values)
+
+
+def test_a_route_lacking_the_method_leaves_it_to_the_next_that_fits() -> None:
+    """405 is the answer only when no route that fits has the method."""
+    routes = table("PUT items/special", "GET items/{name}", "pages/{n:range(1,9)}")
+    found = routes.find("GET", "/api/items/special")
+    assert found == Found(function="GET items/{name}", values={"name": "special"})
+    assert routes.find("POST", "/api/items/special") == Refusal(status=405, allowed=("GET", "PUT"))
+    assert routes.find("GET", "/api/pages/10") == Refusal(status=404)
+
+
+def test_an_empty_route_prefix_puts_functions_at_the_root() -> None:
+    """host.json may take the prefix away."""
+    assert table("x", prefix="").find("GET", "/x") == Found(function="x", values={})
+
+
+@pytest.mark.parametrize("template", ["{a", "{a:regex(^x$)}", "{a?}/b", "{*a}/b", "{a b}"])
+def test_a_template_not_understood_is_refused(template: str) -> None:
+    """A route that would match something else than in Azure is no route."""
+    with pytest.raises(HostError, match="reading the route"):
+        table(template)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("GET x", "get X"), ("x", "POST x"), ("x", "X"), ("GET POST x", "POST x")]
+)
+def test_two_functions_with_the_same_requests_are_refused(one: str, other: str) -> None:
+    """Which of them Azure would choose is left to chance."""
+    with pytest.raises(HostError, match="take the same requests"):
+        table(one, other)
+
+
+def test_one_template_may_serve_each_method_by_its_own_function() -> None:
+    """GET and PUT of one resource are often two functions."""
+    routes = table("GET x", "PUT x")
+    assert routes.find("PUT", "/api/x") == Found(function="PUT x", values={})
+
+
+def test_polling_slows_down_while_nothing_comes_and_restarts_on_a_find() -> None:
+    """By hand, without jitter: 0.1, 0.2, 0.3, 0.5, 0.9 s and so on up to the limit."""
+    state, waits = Backoff(interval_s_max=2.0), []
+    for found in [True, *[False] * 6, True]:
+        state = state.after(found=found, random=lambda: 0.5)
+        waits.append(round(state.interval_s, 6))
+    assert waits == [0.1, 0.2, 0.3, 0.5, 0.9, 1.7, 2.0, 0.1]
+
+
+def test_the_jitter_of_polling_stays_within_a_fifth() -> None:
+    """Both ends of the random share, by hand: 0.1 + 0.1 × 0.8 and 0.1 + 0.1 × 1.2."""
+    first = Backoff(interval_s_max=60.0).after(found=True, random=lambda: 0.5)
+    assert first.after(found=False, random=lambda: 0.0).interval_s == pytest.approx(0.18)
+    assert first.after(found=False, random=lambda: 1.0).interval_s == pytest.approx(0.22)
+
+
+def test_host_json_without_queue_settings_means_the_defaults_of_azure(tmp_path: Path) -> None:
+    """16 a batch, 8 as threshold, 5 tries, a minute between polls, base64."""
+    path = tmp_path / "host.json"
+    path.write_text('{"version": "2.0"}', "utf-8")
+    assert read_host_config(path).queues == QueueOptions(
+        batch_size=16,
+        new_batch_threshold=8,
+        dequeue_count_max=5,
+        visibility_timeout_s=0.0,
+        poll_interval_s_max=60.0,
+        base64=True,
+    )
+
+
+def test_host_json_is_read_to_the_letter(tmp_path: Path) -> None:
+    """Times are hh:mm:ss, and a setting nobody knows is told."""
+    path = tmp_path / "host.json"
+    path.write_text(
+        '{"version": "2.0", "extensions": {"http": {"routePrefix": ""}, "queues": {"batchSize": 1,'
+        '"newBatchThreshold": 0, "visibilityTimeout": "1.00:01:30", "maxPollingInterval":'
+        '"00:00:02.5", "messageEncoding": "None", "batchsize": 2}}}',
+        "utf-8",
+    )
+    config = read_host_config(path)
+    assert config.route_prefix == ""
+    assert config.queues.new_batch_threshold == 0
+    assert config.queues.visibility_timeout_s == 86_490.0
+    assert config.queues.poll_interval_s_max == 2.5
+    assert config.queues.base64 is False
+    assert config.warnings == (
+        "host.json: extensions.queues.batchsize is not a setting Azure knows; it is ignored",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "give a readable JSON file"),
+        ("[]", "no JSON object"),
+        ('{"version": "1.0"}', "version is '1.0'"),
+        ('{"version": "2.0", "extensions": {"queues": {"batchSize": 33}}}', "batchSize is 33"),
+        ('{"version": "2.0", "extensions": {"queues": {"batchSize": true}}}', "batchSize is True"),
+        ('{"version": "2.0", "extensions": {"queues": {"messageEncoding": "x"}}}', "or none"),
+    ],
+)
+def test_a_host_json_that_azure_would_refuse_is_refused(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    """The message names the setting and what it may be."""
+    path = tmp_path / "host.json"
+    path.write_text(text, "utf-8")
+    with pytest.raises(HostError, match=told):
+        read_host_config(path)
+
+
+@pytest.mark.parametrize("value", ['"5"', '"00:00:00"', "2", '"00:61"'])
+def test_a_polling_interval_out_of_range_is_refused(tmp_path: Path, value: str) -> None:
+    """The message says which setting, what it is and what it may be."""
+    path = tmp_path / "host.json"
+    queues = f'{{"queues": {{"maxPollingInterval": {value}}}}}'
+    path.write_text(f'{{"version": "2.0", "extensions": {queues}}}', "utf-8")
+    with pytest.raises(HostError, match="maxPollingInterval is"):
+        read_host_config(path)
+
+
+def test_settings_are_put_where_percent_signs_name_them() -> None:
+    """Several in one text, and an unset one is named."""
+    assert resolve("%A%-x-%B%", {"A": "1", "B": "2"}, "q") == "1-x-2"
+    with pytest.raises(HostError, match="app setting C is not set"):
+        resolve("%C%", {"C": ""}, "q")
+
+
+def test_a_connection_is_found_with_and_without_its_prefix() -> None:
+    """AzureWebJobsNAME comes before NAME, and identity is told to be unknown here."""
+    assert connection_string("X", {"X": "plain", "AzureWebJobsX": "prefixed"}, "q") == "prefixed"
+    assert connection_string("X", {"X": "plain"}, "q") == "plain"
+    assert ":10001/" in connection_string("X", {"X": "UseDevelopmentStorage=true"}, "q")
+    with pytest.raises(HostError, match="connection strings only"):
+        connection_string("X", {"X__queueServiceUri": "https://x"}, "q")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, []),
+        (TypedData(string='["one", "message"]'), ['["one", "message"]']),
+        (TypedData(bytes=b"\x00\xff"), [b"\x00\xff"]),
+        (TypedData(json='["a", {"id": "1", "body": "b"}, {"c": 1}]'), ["a", "b", '{"c": 1}']),
+        (TypedData(json='{"id": null, "body": "one"}'), ["one"]),
+    ],
+)
+def test_an_output_value_becomes_the_messages_it_stands_for(
+    given: TypedData | None, expected: list[str | bytes]
+) -> None:
+    """A list is one message an item; a QueueMessage is its body; a string is never taken apart."""
+    assert bodies(given) == expected
