@@ -43,9 +43,7 @@ def migrations_list(req: func.HttpRequest, context: func.Context) -> func.HttpRe
 def migration_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """One migration's status."""
     name = req.route_params["name"]
-    return _answer(
-        context, lambda: faces.shown(wiring.app().operating.status(name).as_dict())
-    )
+    return _answer(context, lambda: faces.shown(wiring.app().operating.status(name).as_dict()))
 
 
 @app.route("migrations/{name}", methods=["PUT"])
@@ -83,9 +81,7 @@ def migration_decisions(req: func.HttpRequest, context: func.Context) -> func.Ht
         span_s = faces.number(
             "span_s", req.params.get("span_s"), faces.SINCE_DEFAULT_S, most=90 * 86_400
         )
-        limit = faces.number(
-            "limit", req.params.get("limit"), faces.DECISIONS_DEFAULT, most=1_000
-        )
+        limit = faces.number("limit", req.params.get("limit"), faces.DECISIONS_DEFAULT, most=1_000)
         entries = ebb.operating.decisions(
             name, since_s=ebb.ports.clock.now_s() - span_s, limit=int(limit)
         )
@@ -136,9 +132,7 @@ def validate(message: func.QueueMessage) -> None:
     log.info("validate: %s", wiring.app().validating.run(message.get_body().decode()))
 
 
-@app.queue_trigger(
-    "message", queue_name=f"{COPY_QUEUE}-poison", connection="AzureWebJobsStorage"
-)
+@app.queue_trigger("message", queue_name=f"{COPY_QUEUE}-poison", connection="AzureWebJobsStorage")
 def copy_poison(message: func.QueueMessage) -> None:
     """Record a copy message that failed every time."""
     log.error("poison: %s", wiring.app().burying.run(COPY_QUEUE, message.get_body()))

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure.cosmos import ConnectionPolicy
+from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.aio import ContainerProxy, CosmosClient
+from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 from azure.core.exceptions import AzureError
 
@@ -132,6 +133,7 @@ class Workload:
         self._phase = "start"
         self._phase_since_s = time.monotonic()
         self._ru_per_request = RU_PER_READ_GUESS
+        self._answers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.rate = 1.0
         self.stopped = asyncio.Event()
@@ -199,8 +201,9 @@ class Workload:
             return
         tally.latencies_ms.append((time.monotonic() - due_s) * 1000)
         tally.ru += sum(charges)
-        # A slow average, so that one large document does not swing the rate.
-        self._ru_per_request += 0.05 * (sum(charges) - self._ru_per_request)
+        # Quick at first, then a slow average, so that one large document does not swing the rate.
+        self._answers += 1
+        self._ru_per_request += max(0.02, 1 / self._answers) * (sum(charges) - self._ru_per_request)
 
     def _small_document(self) -> dict[str, Any]:
         number = self._rng.randrange(_WRITTEN_DOCUMENTS)
@@ -394,3 +397,7 @@ def start_business(sandbox: "Sandbox", options: BusinessOptions) -> Iterator[Bus
         yield Business(child=child)
     finally:
         child.stop()
+
+
+if __name__ == "__main__":
+    main()

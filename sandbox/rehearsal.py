@@ -1,4 +1,4 @@
-"""A function app running on the sandbox: started, killed, restarted, and spoken to like an operator.
+"""A function app running on the sandbox: started, killed, restarted, operated.
 
 It brings parts together for the demo and the integration tests; it judges nothing.
 """
@@ -106,9 +106,8 @@ class FunctionApp:
         """Raise with the end of its log if it has ended."""
         child = self._running()
         if child.process.poll() is not None:
-            raise SandboxError(
-                f"the function app ended with {child.process.returncode}: {child.log_text()[-3000:]}"
-            )
+            tail = child.log_text()[-3000:]
+            raise SandboxError(f"the function app ended with {child.process.returncode}: {tail}")
 
     def _running(self) -> Child:
         if self._child is None:

@@ -1,6 +1,6 @@
 """The operator's terminal: `ebb …` speaks to a running Ebb over HTTP, and to its archive directly.
 
-It parses, calls, and shows; exit codes are 0 done, 1 found a problem, 2 used wrongly, 3 unreachable.
+It parses, calls, and shows; exit codes: 0 done, 1 found a problem, 2 used wrongly, 3 unreachable.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,20 @@ class Remote:
     """The HTTP face of a running Ebb."""
 
     def __init__(self, url: str, key: str) -> None:
+        if url and not url.startswith(("http://", "https://")):
+            raise Unreachable(f"calling {url}: write an address with https://")
         self._url = url.rstrip("/")
         self._key = key
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             f"{self._url}/api/{path}",
             method=method,
             data=None if body is None else body.encode(),
             headers={"x-functions-key": self._key, "content-type": "application/yaml"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise _answered(error, self._url) from error
@@ -72,7 +75,7 @@ class Remote:
 
 
 def _answered(error: urllib.error.HTTPError, url: str) -> Exception:
-    if error.code == 401:
+    if error.code == HTTPStatus.UNAUTHORIZED:
         return Unreachable(f"calling {url}: refused (401); give the function key by EBB_KEY")
     try:
         body = json.loads(error.read())

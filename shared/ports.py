@@ -166,8 +166,9 @@ class TableFormat(Protocol):
         """Each row with its document's bytes as they stand in the file."""
         ...
 
-    def write_manifest(self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]) -> None:
-        ...
+    def write_manifest(
+        self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]
+    ) -> None: ...
 
     def manifest_rows(self, file: BinaryIO) -> Iterator[Row]: ...
 
@@ -285,7 +286,7 @@ class Metering(Protocol):
     """Ebb's own consumption by UTC minute, added up over all workers."""
 
     def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
-        """Set this worker's total of each minute (not an increment: running it twice is harmless)."""
+        """Set this worker's total of each minute (no increment: twice is harmless)."""
         ...
 
     def by_minute(self, *, since_s: int) -> Mapping[int, float]: ...

@@ -103,7 +103,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="EBB_CA_FILE",
-        meaning="A certificate authority to trust for the two endpoints above; empty: the system's.",
+        meaning="An authority to trust for the two endpoints above; empty: the system's.",
         default="",
         read=_text,
     ),

@@ -132,7 +132,7 @@ class Worker:
         self._running[request.invocation_id] = function_name
         try:
             answer = await self._ask("invocation_request", request)
-        except KeyError as error:
+        except SystemExit as error:
             # Let through, it would end this thread's loop and every later invocation with it.
             return Outcome(ok=False, error=f"SystemExit: {error}; Azure would restart the worker")
         finally:

@@ -216,5 +216,3 @@ def _error_for(doing: str, error: CosmosHttpResponseError) -> EbbError:
     if status in _TRANSIENT_STATUS or status == 0:
         return TransientError(f"{doing}: answered {status or 'nothing'}; will be tried again")
     return PermanentError(f"{doing}: answered {status}, which trying again will not change")
-
-

@@ -17,7 +17,9 @@ from shared.ports import Incident
 class TableIncidents:
     """An incident's key is its time and a digest of its text, so recording it twice leaves one."""
 
-    def __init__(self, tables: TableServiceClient, account: str, table: str = "ebbincidents") -> None:
+    def __init__(
+        self, tables: TableServiceClient, account: str, table: str = "ebbincidents"
+    ) -> None:
         self._table = Table(tables, table)
         self._partition = key(account)
         self._thing = f"the incidents of {account}"

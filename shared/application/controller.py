@@ -82,9 +82,7 @@ class Controller:
         if board is None:
             return None
         self._act(board, decision, views, shares, actions)
-        entry = Entry(
-            decision=decision, shares=shares, own_ru_per_s=own_ru_per_s, actions=actions
-        )
+        entry = Entry(decision=decision, shares=shares, own_ru_per_s=own_ru_per_s, actions=actions)
         self._ports.journal.record(entry)
         return entry
 
@@ -136,9 +134,7 @@ class Controller:
         decision, _ = decide(signals, Memory(budget_ru_per_s=board.budget_ru_per_s))
         return decision, own_ru_per_s
 
-    def _readings(
-        self, now_s: float, actions: dict[str, Any]
-    ) -> tuple[tuple[Reading, ...], float]:
+    def _readings(self, now_s: float, actions: dict[str, Any]) -> tuple[tuple[Reading, ...], float]:
         """Complete minutes, Monitor's total beside our own; none when Monitor cannot be asked."""
         since_s = (int(now_s) - READINGS_SPAN_S) // MINUTE_S * MINUTE_S
         settled_s = now_s - self._limits.metric_settle_s
@@ -156,9 +152,7 @@ class Controller:
         latest = max(own, default=None)
         return readings, 0.0 if latest is None else own[latest] / MINUTE_S
 
-    def _publish(
-        self, held: Held, decision: Decision, shares: tuple[Share, ...]
-    ) -> Board | None:
+    def _publish(self, held: Held, decision: Decision, shares: tuple[Share, ...]) -> Board | None:
         def decided(board: Board) -> Board | None:
             if board.controller_token > held.token:
                 return None
@@ -199,13 +193,11 @@ class Controller:
         shares: tuple[Share, ...],
         actions: dict[str, Any],
     ) -> None:
-        allowance = Allowance(
-            self._ports, rate_ru_per_s=decision.budget_ru_per_s * SURVEY_SHARE
-        )
+        allowance = Allowance(self._ports, rate_ru_per_s=decision.budget_ru_per_s * SURVEY_SHARE)
         for view, share in zip(views, shares, strict=True):
             name = view.migration.name
             try:
-                self._advance(board, view, share, allowance, actions)
+                self._advance(view, share, allowance, actions)
             except AllowanceSpent:
                 actions[f"{name}.waits"] = "the tick's allowance for asking is spent"
             except Conflict as error:
@@ -225,7 +217,6 @@ class Controller:
 
     def _advance(
         self,
-        board: Board,
         view: Plans,
         share: Share,
         allowance: Allowance,
@@ -332,7 +323,9 @@ class Completion:
         self._ports.ledger.commit(name, Change(progress=finished))
         migration = self._ports.ledger.migration(name)
         if migration.state is MigrationState.RUNNING:
-            text = f"{progress.documents_proven} documents proven in {progress.slices_proven} slices"
+            text = (
+                f"{progress.documents_proven} documents proven in {progress.slices_proven} slices"
+            )
             self._ports.ledger.put_migration(
                 migration.moved(MigrationState.COMPLETED, reason=text, now_s=now_s)
             )
@@ -359,8 +352,7 @@ def _ahead(spec: MigrationSpec, share: Share) -> int:
 
 def _capacity(views: list[Plans]) -> tuple[float, str]:
     """The smallest capacity any running migration is told: one budget serves the account."""
-    found = min((_capacity_of(view) for view in views), key=lambda each: each[0])
-    return found
+    return min((_capacity_of(view) for view in views), key=lambda each: each[0])
 
 
 def _capacity_of(view: Plans) -> tuple[float, str]:

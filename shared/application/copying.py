@@ -34,7 +34,7 @@ from shared.errors import (
 from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
 
 PAGE_DOCUMENTS_MAX = 100  # Cosmos ends a page at 4 MB anyway; small documents gain nothing beyond
-PAGE_SPAN_S = 1.0  # a page may cost about this much of the budget: the pace stays even
+PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
 IDENTITIES_PER_PAGE = 1_000
 SUPERSEDED_NAMED_MAX = 50
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
@@ -125,9 +125,7 @@ class Copying:
             raise
         except EbbError as error:
             ru = pacer.meter.spent_ru
-            outcome = settle_failure(
-                self._ports, claimed, cause=_cause(error), error=error, ru=ru
-            )
+            outcome = settle_failure(self._ports, claimed, cause=_cause(error), error=error, ru=ru)
             return outcome, True
         copied = settle_copied(self._ports, claimed, staged)
         if copied is None:
@@ -274,9 +272,7 @@ class SliceCopy:
         affordable = int(self._pacer.rate_ru_per_s() * PAGE_SPAN_S / cost)
         return max(1, min(PAGE_DOCUMENTS_MAX, affordable))
 
-    def _reconcile(
-        self, rows: list[_Spooled]
-    ) -> tuple[list[_Spooled], tuple[str, ...], int]:
+    def _reconcile(self, rows: list[_Spooled]) -> tuple[list[_Spooled], tuple[str, ...], int]:
         """Counts differ: hold what was read against what lies in the window now, id by id.
 
         A past window only shrinks. What was read and is gone now was superseded and is left out:
@@ -312,9 +308,7 @@ class SliceCopy:
             if continuation is None:
                 return present
 
-    def _stage_data(
-        self, spool: BinaryIO, rows: list[_Spooled]
-    ) -> tuple[Stored | None, list[Row]]:
+    def _stage_data(self, spool: BinaryIO, rows: list[_Spooled]) -> tuple[Stored | None, list[Row]]:
         if not rows:
             return None, []
         name = staging_name(self._slice.id, self._slice.fence, "parquet")
@@ -357,4 +351,3 @@ def _refuse_duplicates(target: Slice, rows: list[_Spooled]) -> None:
                 "it will be read again"
             )
         seen.add(each.row.key)
-

@@ -1,6 +1,6 @@
 """Sweeping up: staging blobs that nothing can need any more, and old journal and metering rows.
 
-A staging blob goes only when its slice is proven, or when its fence is past and no receipt names it.
+A staging blob goes only when its slice is proven, or its fence is past and no receipt names it.
 """
 
 from __future__ import annotations

@@ -181,9 +181,7 @@ class Operating:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
         running = [
-            m.name
-            for m in self._ports.ledger.migrations()
-            if m.state is MigrationState.RUNNING
+            m.name for m in self._ports.ledger.migrations() if m.state is MigrationState.RUNNING
         ]
         return {
             "healthy": not running or now_s < board.valid_until_s,
@@ -324,4 +322,3 @@ def _require(migration: Migration, doing: str, allowed: set[MigrationState]) -> 
             f"cannot {doing} {migration.name}: it is {migration.state.value} "
             f"({migration.reason}), and only what is {states} can be asked that"
         )
-

@@ -39,7 +39,7 @@ SPAN_S = 15.0  # half a tick: the next must not find this one still asking
 WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
 PROBES_PER_SLICE_MAX = 12
 SAMPLES = 4  # spread over the cold range, as old documents may be smaller than young ones
-SAMPLE_DOCUMENTS = 4
+SAMPLE_DOCUMENTS = 10
 IDS_PER_PAGE = 1_000
 IDS_MAX = 100_000  # of one second: a hundred pages, which a tick can still pace
 RANGES_PER_CHANGE = 90
@@ -166,7 +166,9 @@ class Planning:
         for index in range(SAMPLES if filled else 0):
             plan = filled[index % len(filled)]
             span_s = plan.until_s - plan.earliest_s
-            window = Window(lo_s=plan.earliest_s + span_s * index // SAMPLES, hi_s=plan.until_s)
+            lo_s = plan.earliest_s + span_s * index // SAMPLES
+            hi_s = plan.earliest_s + span_s * (index + 1) // SAMPLES
+            window = Window(lo_s=lo_s, hi_s=max(hi_s, lo_s + 1))
             query = _query(plans.spec, plan, window)
             page = allowance.ask(
                 lambda query=query: source.documents(  # type: ignore[misc]
@@ -178,9 +180,7 @@ class Planning:
             documents += len(page.items)
         return (cost / documents, size / documents) if documents else (0.0, 0.0)
 
-    def plan(
-        self, plans: Plans, *, batch_documents: int, ahead: int, allowance: Allowance
-    ) -> int:
+    def plan(self, plans: Plans, *, batch_documents: int, ahead: int, allowance: Allowance) -> int:
         """Cut new slices until enough lie ahead; returns how many were planned."""
         planned = 0
         open_by_range = _open_by_range(plans.slices)
@@ -305,5 +305,3 @@ def _size(document: object) -> int:
         return len(canonical_document(document))  # type: ignore[arg-type]
     except Uncanonical:
         return 0
-
-

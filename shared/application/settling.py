@@ -93,9 +93,7 @@ def halt(ports: Ports, name: str, reason: str) -> None:
         migration = ports.ledger.migration(name)
         if migration.state is not MigrationState.RUNNING:
             return
-        halted = migration.moved(
-            MigrationState.HALTED, reason=reason, now_s=ports.clock.now_s()
-        )
+        halted = migration.moved(MigrationState.HALTED, reason=reason, now_s=ports.clock.now_s())
         try:
             ports.ledger.put_migration(halted)
         except Conflict:

@@ -109,7 +109,7 @@ class Validation:
         )
 
     def run(self) -> Promise:
-        """Publish what was proven; raise Mismatch if anything staged is not what the source gave."""
+        """Publish what was proven; Mismatch if anything staged is not what the source gave."""
         receipt = self._archive.read(receipt_name(self._slice.id))
         if receipt is None:
             self._prove()
@@ -259,9 +259,9 @@ class Validation:
     def _publish(self, target: Stored, staged_name: str) -> None:
         self._pacer.keep()
         source = self._seen.get(staged_name) or self._hashed(staged_name)
-        if source is not None and source.sha256 == target.sha256:
-            if self._archive.promote(source, target.name):
-                return
+        sound = source is not None and source.sha256 == target.sha256
+        if source is not None and sound and self._archive.promote(source, target.name):
+            return
         found = self._hashed(target.name)
         if found is None:
             raise TransientError(

@@ -34,6 +34,15 @@ FAULTS_SHOWN_MAX = 100
 
 
 @dataclass(slots=True)
+class _Seen:
+    """What the receipts named, gathered while they are read."""
+
+    names: set[str] = field(default_factory=set)
+    extents: list[Extent] = field(default_factory=list)
+    roots: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Report:
     """What a verification found; sound only if nothing at all is wrong."""
 
@@ -73,38 +82,29 @@ class Verifying:
         spec: MigrationSpec = parse_spec(migration.spec_text)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         report = Report(name=name)
-        expected: set[str] = set()
-        extents: list[Extent] = []
-        roots: list[tuple[str, str]] = []
+        seen = _Seen()
         for stored in archive.stored(RECEIPTS):
-            self._one(archive, stored.name, report, expected, extents, roots)
+            self._one(archive, stored.name, report, seen)
             if on_receipt is not None:
                 on_receipt(report)
-        self._strangers(archive, expected, report)
-        report.fingerprint = fingerprint(roots)
-        self._summary(archive, extents, migration.uid, report)
+        self._strangers(archive, seen.names, report)
+        report.fingerprint = fingerprint(seen.roots)
+        self._summary(archive, seen.extents, migration.uid, report)
         return report
 
-    def _one(
-        self,
-        archive: Archive,
-        name: str,
-        report: Report,
-        expected: set[str],
-        extents: list[Extent],
-        roots: list[tuple[str, str]],
-    ) -> None:
+    def _one(self, archive: Archive, name: str, report: Report, seen: _Seen) -> None:
         data = archive.read(name) or b""
         try:
             promise = read_receipt(name, data)
-            extents.append(_extent(data))
+            extent = _extent(data)
         except (PermanentError, ValueError, KeyError) as error:
             report.faults.append(f"{name}: {error}")
             return
-        roots.append((promise.slice_id, promise.receipt_sha256))
-        expected.add(promise.manifest.name)
+        seen.extents.append(extent)
+        seen.roots.append((promise.slice_id, promise.receipt_sha256))
+        seen.names.add(promise.manifest.name)
         if promise.blob is not None:
-            expected.add(promise.blob.name)
+            seen.names.add(promise.blob.name)
             report.blob_bytes += promise.blob.size_bytes
         report.receipts += 1
         report.documents += promise.documents
@@ -153,9 +153,7 @@ class Verifying:
                 if stored.name not in expected:
                     report.faults.append(f"{stored.name}: it stands there without a receipt")
 
-    def _summary(
-        self, archive: Archive, extents: list[Extent], uid: str, report: Report
-    ) -> None:
+    def _summary(self, archive: Archive, extents: list[Extent], uid: str, report: Report) -> None:
         """A summary claims completion: then it must name this root, and coverage must be exact."""
         data = archive.read(SUMMARY)
         if data is None:
@@ -194,4 +192,3 @@ def _extent(receipt: bytes) -> Extent:
         id_hi=body["ids"]["hi"],
         part=int(part[2]) if part[0] and part[2].isdigit() else None,
     )
-

@@ -20,6 +20,7 @@ SYSTEM_PROPERTIES = frozenset({"_rid", "_self", "_attachments", "_etag", "_ts"})
 DEPTH_MAX = 200  # Cosmos accepts 128 levels; orjson's own limit is 254
 EXACT_INT_MAX = 2**53
 _ORJSON_INT_MAX = 2**63 - 1
+_SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 _PLAIN = frozenset({str, bool, type(None)})
 
 
@@ -147,7 +148,7 @@ def _string(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:  # lone surrogates: escaped, as UTF-8 cannot hold them
         parts = (
-            json.dumps(c) if 0xD800 <= ord(c) <= 0xDFFF else '"' + orjson.dumps(c).decode()[1:]
+            json.dumps(c) if c in _SURROGATES else '"' + orjson.dumps(c).decode()[1:]
             for c in text
         )
         return '"' + "".join(part[1:-1] for part in parts) + '"'

@@ -140,9 +140,7 @@ class Share:
 def divide(budget_ru_per_s: float, demands: tuple[Demand, ...]) -> tuple[Share, ...]:
     """One budget over all migrations with work, in proportion to their priority."""
     weights = sum(demand.priority for demand in demands)
-    return tuple(
-        _share(budget_ru_per_s * demand.priority / weights, demand) for demand in demands
-    )
+    return tuple(_share(budget_ru_per_s * demand.priority / weights, demand) for demand in demands)
 
 
 def _share(ru_per_s: float, demand: Demand) -> Share:

@@ -100,7 +100,7 @@ def _safe(name: str) -> str:
 def build_receipt(
     spec: MigrationSpec, migration: Migration, target: Slice, *, validated_at_s: float
 ) -> bytes:
-    """The receipt of a slice whose staged blob was just validated; the same input, the same bytes."""
+    """The receipt of a slice whose staged blob was just validated; same input, same bytes."""
     staged = target.staged
     if staged is None:
         raise PermanentError(f"cannot write a receipt for slice {target.id}: nothing is staged")

@@ -142,7 +142,11 @@ class Slice:
     def claimed(self) -> Slice:
         """A worker begins: the fence moves on, so whoever worked before can promote nothing."""
         self._must_be(
-            "copy", SliceState.PLANNED, SliceState.FAILED, SliceState.COPYING, SliceState.QUARANTINED
+            "copy",
+            SliceState.PLANNED,
+            SliceState.FAILED,
+            SliceState.COPYING,
+            SliceState.QUARANTINED,
         )
         return replace(self, state=SliceState.COPYING, fence=self.fence + 1, staged=None)
 

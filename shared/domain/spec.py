@@ -17,6 +17,8 @@ from shared.errors import Fault, Invalid
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
+SHOWN_MAX = 60  # characters of a wrong value: enough to recognise it
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -86,7 +88,9 @@ class Cold(_Strict):
     @model_validator(mode="after")
     def _one_boundary(self) -> Cold:
         if (self.older_than is None) == (self.before is None):
-            raise ValueError("write exactly one of older_than (90d) or before (2026-01-31T00:00:00Z)")
+            raise ValueError(
+                "write exactly one of older_than (90d) or before (2026-01-31T00:00:00Z)"
+            )
         return self
 
     def until_s(self, now_s: float) -> int:
@@ -177,7 +181,9 @@ def spec_text(spec: MigrationSpec) -> str:
 
 
 def _fault(item: Any) -> Fault:
-    location = [part for part in item["loc"] if part not in {"constrained-int", "literal['discover']"}]
+    location = [
+        part for part in item["loc"] if part not in {"constrained-int", "literal['discover']"}
+    ]
     path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
     kind = str(item["type"])
     seen = "it is missing" if kind == "missing" else f"saw {_shown(item['input'])}"
@@ -194,7 +200,7 @@ def _plain(message: str) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"  # enough to recognise, never a document
+    return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 
 def _known_keys(location: list[Any]) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, Protocol, TypeVar, cast
 
 from azure.core.exceptions import ServiceResponseError
@@ -50,9 +50,13 @@ class Wire(RequestsTransport):  # type: ignore[misc]  # azure-core exports it la
         self.requests: list[str] = []
         self.lose_replies_to: str | None = None
         self.copy_statuses: list[str] = []
+        self.blocks_may_pass = Event()
+        self.blocks_may_pass.set()
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         self.requests.append(f"{request.method} {request.url}")
+        if "comp=block&" in request.url:
+            self.blocks_may_pass.wait(timeout=30)
         response = cast("Any", super().send(request, **kwargs))
         if self.lose_replies_to and self.lose_replies_to in self.requests[-1]:
             response.close()

@@ -164,6 +164,18 @@ def test_a_done_slice_changes_no_more(rooms: Rooms) -> None:
     assert ledger.slice(NAME, a_slice().id) == done
 
 
+def test_a_proof_of_what_changed_meanwhile_is_refused(rooms: Rooms) -> None:
+    """A late worker cannot close a slice that another took over, even on its own."""
+    ledger = rooms.ledger()
+    begin(ledger, (a_slice(),))
+    (late,) = ledger.open_slices(NAME)
+    ledger.commit(NAME, Change(slices=(late.claimed(),)))
+    with pytest.raises(Conflict, match=a_slice().id):
+        ledger.commit(NAME, Change(slices=(proved(late),)))
+    assert [one.fence for one in ledger.open_slices(NAME)] == [1]
+    assert list(ledger.done_slices(NAME)) == []
+
+
 def test_one_stale_record_stops_the_whole_commit(rooms: Rooms) -> None:
     """All or nothing, wherever in the change the conflict is."""
     ledger = rooms.ledger()
@@ -289,6 +301,14 @@ def test_odd_range_ids_name_slices_as_well(rooms: Rooms, range_id: str) -> None:
     ledger.commit(NAME, proof_of(ledger, target.id))
     assert [one.id for one in ledger.done_slices(NAME)] == [target.id]
     assert [one.range.id for one in ledger.ranges(NAME)] == [range_id]
+
+
+def test_no_two_range_ids_share_a_record(rooms: Rooms) -> None:
+    """Also where one is spelt as the other is stored."""
+    ledger = rooms.ledger()
+    ids = ("a/", "a=2F", "a%2F", "A/")
+    ledger.commit(NAME, Change(ranges=tuple(a_range(range_id=one) for one in ids)))
+    assert {one.range.id for one in ledger.ranges(NAME)} == set(ids)
 
 
 def test_done_slices_come_in_order_of_id(rooms: Rooms) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
-from threading import active_count
+from threading import Thread, active_count
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.adapters.archive import BlobArchive, BlobArchives
+from shared.adapters.archive import BLOCK_BYTES, BlobArchive, BlobArchives
 from shared.adapters.ledger import TableLedger
 from shared.domain.slices import Progress, Stored
 from shared.errors import Conflict, NotFound, PermanentError, TransientError
@@ -105,6 +105,18 @@ def test_the_commit_behind_a_lost_reply_happened_once(azurite: AzuriteRooms) -> 
     progress = ledger.progress(NAME)
     assert progress is not None
     assert progress.slices_proven == len(list(ledger.done_slices(NAME))) == 1
+
+
+def test_a_done_record_is_never_written_over(azurite: AzuriteRooms) -> None:
+    """Even where the slice is open too, which only tampering can bring about."""
+    table = unique("tampered")
+    ledger = TableLedger(azurite.clients.tables, table)
+    ledger.commit(NAME, Change(slices=(a_slice(),)))
+    client = azurite.clients.tables.get_table_client(table)
+    client.create_entity({"PartitionKey": NAME, "RowKey": f"done|{a_slice().id}", "state": "kept"})
+    with pytest.raises(Conflict, match=a_slice().id):
+        ledger.commit(NAME, Change(slices=(proved(ledger.open_slices(NAME)[0]),)))
+    assert client.get_entity(NAME, f"done|{a_slice().id}")["state"] == "kept"
 
 
 def test_a_property_too_large_is_refused_before_any_call(azurite: AzuriteRooms) -> None:
@@ -220,11 +232,26 @@ def test_a_block_that_failed_fails_the_blob(azurite: AzuriteRooms, archive: Blob
     assert active_count() == threads
 
 
+def test_a_writer_waits_for_a_slow_wire(azurite: AzuriteRooms, archive: BlobArchive) -> None:
+    """One block on its way, two waiting, one in hand: memory holds no more than that."""
+    block, writer = b"x" * BLOCK_BYTES, archive.writer("s")
+    gate = azurite.clients.blob_wire.blocks_may_pass
+    gate.clear()
+    writing = Thread(target=lambda: [writer.write(block) for _ in range(6)])
+    writing.start()
+    writing.join(timeout=1.0)
+    held = writer.tell()
+    gate.set()
+    writing.join()
+    assert held == 4 * BLOCK_BYTES
+    assert writer.commit().size_bytes == 6 * BLOCK_BYTES
+
+
 def test_blocks_of_two_attempts_at_one_name_never_mix(archive: BlobArchive) -> None:
     """The first to publish wins whole; the other hears of it."""
     first, second = archive.writer("s"), archive.writer("s")
     first.write(b"1" * (9 << 20))
-    second.write(b"2" * (9 << 20))
+    second.write(b"2" * (33 << 20))  # so many that its first block has certainly arrived
     first_stored = first.commit()
     with pytest.raises(Conflict, match="another attempt"):
         second.commit()

@@ -60,6 +60,7 @@ def test_a_message_that_never_succeeds_ends_in_the_poison_queue(shared_host: Run
     _send(shared_host, "fail:99")
     poison = f"{shared_host.queue_name}-poison"
     wait_until(lambda: shared_host.events("poisoned"), "the poisoning")
+    assert shared_host.events("poisoned")[0]["dequeue_count"] == 3
     assert "fail:99" in shared_host.texts(poison)
     assert _tries(shared_host, "fail:99") == [1, 2, 3]
     wait_until(lambda: _count(shared_host) == 0, "its deletion")

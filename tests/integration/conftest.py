@@ -1,0 +1,75 @@
+"""A sandbox per session for the tests that run the whole function app, and specs to give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+
+from sandbox.cosmos.account import History
+from sandbox.rehearsal import FunctionApp, HostOptions, function_app
+from sandbox.seeding import SeedPlan, SeedReport, seed_container
+from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
+
+RU_PER_S = 4_000
+DATABASE = "appdb"
+
+
+@dataclass(slots=True)
+class Place:
+    """A seeded container and the spec that archives it."""
+
+    sandbox: Sandbox
+    name: str
+    container: str
+    sink: str
+    seeded: SeedReport
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def spec(self, **changes: str) -> str:
+        parts = {
+            "name": self.name,
+            "source": f"{{account: cosmos-sandbox, database: {DATABASE}, "
+            f"container: {self.container}, partition_key: /customerId}}",
+            "cold": "{older_than: 90d}",
+            "sink": f"{{container: {self.sink}}}",
+            "capacity": f"{{ru_per_s_per_partition: {RU_PER_S}}}",
+            "slice": "{budget_s: 1}",
+            **changes,
+        }
+        return "\n".join(f"{key}: {value}" for key, value in parts.items())
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    history = History(minutes=30, ru_per_s=RU_PER_S / 2)
+    with start_sandbox(SandboxOptions(ru_per_s=RU_PER_S, lag_s=1, history=history)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def app(sandbox: Sandbox) -> Iterator[FunctionApp]:
+    with function_app(sandbox, HostOptions(tick_schedule="*/2 * * * * *")) as running:
+        yield running
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def new_place(sandbox: Sandbox) -> Callable[[SeedPlan], Place]:
+    def make(plan: SeedPlan) -> Place:
+        number = next(_numbers)
+        container = f"records{number}"
+        seeded = seed_container(sandbox.backing, database=DATABASE, container=container, plan=plan)
+        return Place(
+            sandbox=sandbox,
+            name=f"migration-{number}",
+            container=container,
+            sink=f"archive-{number}",
+            seeded=seeded,
+        )
+
+    return make
