@@ -1,1 +1,1 @@
-"""Azure on one machine, out of real parts on loopback; never deployed, and no part of the product imports it."""
+"""Azure on one machine, out of real parts on loopback; never deployed."""

@@ -2,10 +2,11 @@
 
 import http.client
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.cosmos.account import History
 from sandbox.cosmos.faults import Fault, Kind
 from sandbox.errors import SandboxError
 
@@ -57,9 +58,11 @@ class AdminClient:
     def set_monitor(self, *, lag_s: float | None = None, loss_share: float | None = None) -> None:
         """Change how late metrics are, and how many are lost."""
         given = {"lag_s": lag_s, "loss_share": loss_share}
-        self._object("PUT", "/monitor", {name: value for name, value in given.items() if value is not None})
+        self._object(
+            "PUT", "/monitor", {name: value for name, value in given.items() if value is not None}
+        )
 
-    def add_fault(  # noqa: PLR0913 - each is one field of the rule
+    def add_fault(
         self,
         fault: Fault,
         *,
@@ -70,9 +73,14 @@ class AdminClient:
         slow_ms: float = 1000.0,
         retry_after_ms: float = 100.0,
     ) -> int:
-        """Make requests that match meet a fault, after so many and so many times (None: until cleared)."""
+        """Make requests that match meet a fault so many times (None: until cleared)."""
         match = {"origin": origin, "kind": kind, "after": after, "times": times}
-        rule = {"fault": fault, "match": match, "slow_ms": slow_ms, "retry_after_ms": retry_after_ms}
+        rule = {
+            "fault": fault,
+            "match": match,
+            "slow_ms": slow_ms,
+            "retry_after_ms": retry_after_ms,
+        }
         return int(self._object("POST", "/faults", rule)["id"])
 
     def clear_faults(self) -> None:
@@ -96,6 +104,10 @@ class AdminClient:
         """Return one origin's traffic."""
         return self.totals().get(origin, NOTHING)
 
+    def tell_history(self, history: History) -> None:
+        """Replace the traffic so far by what the account's past is told to have been."""
+        self._object("POST", "/history", asdict(history))
+
     def reset(self) -> None:
         """Forget traffic, debts and faults; limits and prices stay."""
         self._object("POST", "/reset")
@@ -104,19 +116,27 @@ class AdminClient:
         answer = self._call(method, path, body)
         return dict(answer)
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - JSON
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         where = urlsplit(self.url)
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=_TIMEOUT_S)
+        connection = http.client.HTTPConnection(
+            where.hostname or "", where.port, timeout=_TIMEOUT_S
+        )
         try:
             connection.request(method, path, json.dumps(body) if body is not None else None)
             response = connection.getresponse()
             text = response.read()
         except OSError as error:
-            message = f"{method} {path} of the sandbox's meter at {self.url}: {error}; is the sandbox still running?"
+            message = (
+                f"{method} {path} of the sandbox's meter at {self.url}: {error}; "
+                "is the sandbox still running?"
+            )
             raise SandboxError(message) from error
         finally:
             connection.close()
         if response.status >= http.client.BAD_REQUEST:
-            message = f"{method} {path} of the sandbox's meter: refused with {response.status}: {text.decode()}"
+            message = (
+                f"{method} {path} of the sandbox's meter: "
+                f"refused with {response.status}: {text.decode()}"
+            )
             raise SandboxError(message)
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""The business: its own process that reads and writes as the account's owner does, and measures what it gets.
+"""The business: a process that uses the account as its owner does, and measures what it gets.
 
 Run as `python -m sandbox.business --help`. Arrivals are open-loop: a slow answer does not slow the
 next request, so latency counts from when a request was due. It takes `mark NAME`, `rate FRACTION`
@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azure.cosmos.documents import ConnectionPolicy
+from azure.core.exceptions import AzureError
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.aio import ContainerProxy, CosmosClient
 from azure.cosmos.documents import ConnectionPolicy
 from azure.cosmos.exceptions import CosmosHttpResponseError
-from azure.core.exceptions import AzureError
 
 if TYPE_CHECKING:
     from sandbox.processes import Child
@@ -128,7 +127,7 @@ class Workload:
         """Start in the phase 'start'."""
         self._container = container
         self._options = options
-        self._rng = random.Random(options.seed)  # noqa: S311 - repeatable on purpose
+        self._rng = random.Random(options.seed)
         self._phases: dict[str, PhaseTally] = {"start": PhaseTally()}
         self._phase = "start"
         self._phase_since_s = time.monotonic()
@@ -151,7 +150,10 @@ class Workload:
         total = PhaseTally()
         for tally in self._phases.values():
             total.merge(tally)
-        return {**total.summary(), "phases": {name: tally.summary() for name, tally in self._phases.items()}}
+        return {
+            **total.summary(),
+            "phases": {name: tally.summary() for name, tally in self._phases.items()},
+        }
 
     async def run(self) -> None:
         """Send requests when they are due until stopped, then wait for the last answers."""
@@ -180,7 +182,7 @@ class Workload:
     async def _request(self, tally: PhaseTally, due_s: float) -> None:
         charges: list[float] = []
 
-        def hook(headers: Any, _: Any) -> None:  # noqa: ANN401 - the SDK's own shapes
+        def hook(headers: Any, _: Any) -> None:
             charges.append(float(headers.get("x-ms-request-charge", 0)))
 
         tally.requests += 1
@@ -216,9 +218,11 @@ class Workload:
 
 
 def read_trace(path: Path) -> tuple[tuple[float, float], ...]:
-    """Read a CSV of timestamp,value into seconds since the first row and fractions of the highest value."""
+    """Read a CSV of timestamp,value into seconds since its start and fractions of its highest."""
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [(_trace_time_s(row["timestamp"]), float(row["value"])) for row in csv.DictReader(file)]
+        rows = [
+            (_trace_time_s(row["timestamp"]), float(row["value"])) for row in csv.DictReader(file)
+        ]
     highest = max(value for _, value in rows) or 1.0
     return tuple((at_s - rows[0][0], value / highest) for at_s, value in rows)
 
@@ -297,7 +301,11 @@ def _percentile(ordered: Sequence[float], share: float) -> float | None:
 def _trace_time_s(text: str) -> float:
     import datetime as dt  # noqa: PLC0415 - only traces need it
 
-    return float(text) if text.replace(".", "", 1).isdigit() else dt.datetime.fromisoformat(text).timestamp()
+    return (
+        float(text)
+        if text.replace(".", "", 1).isdigit()
+        else dt.datetime.fromisoformat(text).timestamp()
+    )
 
 
 def _spike(text: str) -> Spike:
@@ -327,13 +335,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ca-file", type=Path, required=True)
     parser.add_argument("--database", required=True)
     parser.add_argument("--container", required=True)
-    parser.add_argument("--items-file", type=Path, required=True, help="JSON list of [id, partition key] to read")
-    parser.add_argument("--partition-key", default="customerId", help="the container's partition key property")
+    parser.add_argument(
+        "--items-file", type=Path, required=True, help="JSON list of [id, partition key] to read"
+    )
+    parser.add_argument(
+        "--partition-key", default="customerId", help="the container's partition key property"
+    )
     parser.add_argument("--target-ru-per-s", type=float, required=True)
-    parser.add_argument("--steady", type=float, default=1.0, help="fraction of the target outside spikes")
-    parser.add_argument("--spike", type=_spike, action="append", default=[], help="START_S:SECONDS:FRACTION, repeatable")
-    parser.add_argument("--trace", type=Path, help="CSV timestamp,value; its highest value becomes --steady")
-    parser.add_argument("--trace-speed", type=float, default=1.0, help="play the trace so many times faster")
+    parser.add_argument(
+        "--steady", type=float, default=1.0, help="fraction of the target outside spikes"
+    )
+    parser.add_argument(
+        "--spike",
+        type=_spike,
+        action="append",
+        default=[],
+        help="START_S:SECONDS:FRACTION, repeatable",
+    )
+    parser.add_argument(
+        "--trace", type=Path, help="CSV timestamp,value; its highest value becomes --steady"
+    )
+    parser.add_argument(
+        "--trace-speed", type=float, default=1.0, help="play the trace so many times faster"
+    )
     parser.add_argument("--write-share", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="stop by itself after so long")
@@ -364,7 +388,7 @@ class Business:
 
 @contextmanager
 def start_business(sandbox: "Sandbox", options: BusinessOptions) -> Iterator[Business]:
-    """Start the business in its own process against a sandbox; it ends with the block at the latest."""
+    """Start the business in its own process; it ends with the block at the latest."""
     directory = sandbox.processes.scratch_dir
     (directory / "business-items.json").write_text(json.dumps(options.items))
     key_file = directory / "business-key"
@@ -391,7 +415,9 @@ def start_business(sandbox: "Sandbox", options: BusinessOptions) -> Iterator[Bus
         lines = [f"{at_s},{fraction}" for at_s, fraction in options.profile.trace]
         trace_file.write_text("\n".join(["timestamp,value", *lines]))
         arguments += [f"--trace={trace_file}", f"--steady={highest}"]
-    child = sandbox.processes.start("business", [sys.executable, "-m", "sandbox.business", *arguments])
+    child = sandbox.processes.start(
+        "business", [sys.executable, "-m", "sandbox.business", *arguments]
+    )
     try:
         child.wait_for(r'^\{"ready": true\}$')
         yield Business(child=child)

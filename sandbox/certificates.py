@@ -1,4 +1,4 @@
-"""Makes a throwaway certificate authority and a server certificate for loopback; nothing is installed anywhere."""
+"""Makes a throwaway authority and a server certificate for loopback; it installs nothing."""
 
 import datetime as dt
 import ipaddress
@@ -27,7 +27,10 @@ class Certificates:
 def make_certificates(directory: Path) -> Certificates:
     """Write a new authority and a certificate for 127.0.0.1 and localhost into the directory."""
     now = dt.datetime.now(dt.UTC)
-    ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_key, server_key = (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP256R1()),
+    )
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ebb sandbox throwaway CA")])
     ca = _authority(ca_name, ca_key, now)
     server = _server(ca, ca_key, server_key, now)
@@ -41,13 +44,17 @@ def make_certificates(directory: Path) -> Certificates:
     files.server_key_file.touch(mode=0o600)
     files.server_key_file.write_bytes(
         server_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
     )
     return files
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -74,7 +81,9 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
+def _authority(
+    name: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime
+) -> x509.Certificate:
     return (
         _builder(name, name, key, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -84,11 +93,14 @@ def _authority(name: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetim
 
 
 def _server(
-    ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, key: ec.EllipticCurvePrivateKey, now: dt.datetime
+    ca: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePrivateKey,
+    now: dt.datetime,
 ) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    # Python 3.13 verifies strictly by default: without an authority key identifier it refuses the chain.
+    # Python 3.13 verifies strictly: without an authority key identifier it refuses the chain.
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     return (
         _builder(name, ca.subject, key, now)

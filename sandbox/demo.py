@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ THROTTLED_SHARE_MAX = 0.001
 WARM_UP_S = 5.0  # the business's first requests open connections; they tell nothing
 ALONE_S = 20.0
 SPIKE_AFTER_S = 35.0
-SPIKE_S = 25.0
+SPIKE_S = 30.0
+HISTORY_MINUTES = 30
 
 SPEC = f"""\
 name: {NAME}
@@ -81,7 +82,8 @@ class Scale:
     usual_kb: int = 300
     ru_per_s: int = 2_000
     business: float = 0.5
-    spike: float = 0.68
+    recent_kb: int = 100
+    spike: float = 0.64
     ceiling: float = 0.8
     seed: int = 1
 
@@ -109,25 +111,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def rehearse(scale: Scale, console: Console, *, keep: str) -> dict[str, Any]:
     """Bring everything up, migrate while the business works, and take everything down."""
-    business_ru_per_s = scale.ru_per_s * scale.business
-    options = SandboxOptions(
-        ru_per_s=scale.ru_per_s,
-        lag_s=5.0,
-        history=History(minutes=30, ru_per_s=business_ru_per_s),
-        seed=scale.seed,
-    )
+    options = SandboxOptions(ru_per_s=scale.ru_per_s, lag_s=5.0, seed=scale.seed)
     with ExitStack() as stack:
         console.print("starting Azurite, the Cosmos stand-in, its RU meter and Azure Monitor …")
         sandbox = stack.enter_context(start_sandbox(options))
         plan = SeedPlan(
             documents=scale.documents,
             usual_kb=scale.usual_kb,
+            recent_kb=scale.recent_kb,
             burst_documents=scale.documents // 20,
+            large_share=0.004,
             seed=scale.seed,
         )
         console.print(f"storing {plan.documents:,} documents of about {plan.usual_kb} KB …")
         seeded = seed_container(sandbox.backing, database=DATABASE, container=CONTAINER, plan=plan)
         console.print(f"  {seeded.bytes / 1e6:,.0f} MB, {seeded.cold_documents:,} of them cold")
+        # An account has a past: what Azure Monitor would tell of it, up to this moment.
+        past = History(minutes=HISTORY_MINUTES, ru_per_s=scale.ru_per_s * scale.business)
+        sandbox.admin.tell_history(past)
         business = stack.enter_context(_business(sandbox, seeded, scale))
         app = stack.enter_context(function_app(sandbox))
         console.print(f"the function app answers at {app.url}; the business works alone …")
@@ -139,10 +140,15 @@ def rehearse(scale: Scale, console: Console, *, keep: str) -> dict[str, Any]:
         status = _migrate(app, scale, console)
         ended_s = time.time()
         business.mark("after")
-        return _report(sandbox, app, business, scale, seeded, status, (started_s, ended_s), keep)
+        if keep:
+            keep_archive(sandbox, ARCHIVE, Path(keep))
+        run = Run(sandbox=sandbox, app=app, business=business, scale=scale, seeded=seeded)
+        return _report(run, status, (started_s, ended_s))
 
 
-def _business(sandbox: Sandbox, seeded: SeedReport, scale: Scale) -> Any:
+def _business(
+    sandbox: Sandbox, seeded: SeedReport, scale: Scale
+) -> AbstractContextManager[Business]:
     spike_at_s = WARM_UP_S + ALONE_S + SPIKE_AFTER_S
     spike = Spike(start_s=spike_at_s, seconds=SPIKE_S, fraction=scale.spike / scale.business)
     return start_business(
@@ -183,23 +189,13 @@ def _progress_line(status: Mapping[str, Any]) -> str:
     )
 
 
-def _report(
-    sandbox: Sandbox,
-    app: FunctionApp,
-    business: Business,
-    scale: Scale,
-    seeded: SeedReport,
-    status: Mapping[str, Any],
-    span: tuple[float, float],
-    keep: str,
-) -> dict[str, Any]:
-    decisions = app.remote.call("GET", f"migrations/{NAME}/decisions?span_s=7200&limit=1000")
-    series = sandbox.admin.series(since_s=span[0])
-    verified = wiring.build({**os.environ, **app.settings()}).verifying.run(NAME)
-    phases = business.stop()["phases"]
+def _report(run: Run, status: Mapping[str, Any], span: tuple[float, float]) -> dict[str, Any]:
+    scale, seeded = run.scale, run.seeded
+    decisions = run.app.remote.call("GET", f"migrations/{NAME}/decisions?span_s=7200&limit=1000")
+    series = run.sandbox.admin.series(since_s=span[0])
+    verified = wiring.build({**os.environ, **run.app.settings()}).verifying.run(NAME)
+    phases = run.business.stop()["phases"]
     beside, alone = phases["with_ebb"], phases["alone"]
-    if keep:
-        keep_archive(sandbox, ARCHIVE, Path(keep))
     throttled_share = beside["throttled"] / max(1, beside["requests"])
     documents = status["documents"]
     all_proven = (

@@ -1,4 +1,4 @@
-"""Issues and checks bearer tokens, behind the endpoint that App Service gives a managed identity; it knows no people."""
+"""Issues bearer tokens as App Service does for a managed identity; it knows no people."""
 
 import base64
 import hashlib
@@ -37,17 +37,28 @@ class TokenIssuer:
         """Return a token for an audience and when it ends."""
         expires_s = int(now_s) + self._lifetime_s
         head = _encoded({"alg": "HS256", "typ": "JWT"})
-        body = _encoded({"aud": audience, "exp": expires_s, "iss": "ebb-sandbox", "oid": "ebb-sandbox-function-app"})
+        body = _encoded(
+            {
+                "aud": audience,
+                "exp": expires_s,
+                "iss": "ebb-sandbox",
+                "oid": "ebb-sandbox-function-app",
+            }
+        )
         return f"{head}.{body}.{self._signature(f'{head}.{body}')}", expires_s
 
     def check(self, token: str, *, audiences: frozenset[str], now_s: float) -> TokenCheck:
         """Say whether a token is ours, for one of the audiences, and not over."""
         signed, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature, self._signature(signed)):
-            return TokenCheck(accepted=False, reason="the token was not issued by the sandbox's identity endpoint")
+            return TokenCheck(
+                accepted=False, reason="the token was not issued by the sandbox's identity endpoint"
+            )
         claims = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
         if claims["aud"].rstrip("/") not in audiences:
-            reason = f"the token is for {claims['aud']!r}, accepted here: {', '.join(sorted(audiences))}"
+            reason = (
+                f"the token is for {claims['aud']!r}, accepted here: {', '.join(sorted(audiences))}"
+            )
             return TokenCheck(accepted=False, reason=reason)
         if claims["exp"] <= now_s:
             return TokenCheck(accepted=False, reason="the token is over")
@@ -63,10 +74,15 @@ def identity_app(issuer: TokenIssuer, *, header_secret: str) -> web.Application:
 
     async def token(request: web.Request) -> web.Response:
         if request.headers.get("X-IDENTITY-HEADER") != header_secret:
-            return _refused(401, "X-IDENTITY-HEADER is not the secret of this sandbox: take it from settings()")
+            return _refused(
+                401, "X-IDENTITY-HEADER is not the secret of this sandbox: take it from settings()"
+            )
         resource = request.query.get("resource")
         if request.query.get("api-version") != _API_VERSION or not resource:
-            return _refused(400, f"api-version={_API_VERSION} and resource=... are needed, got {dict(request.query)!r}")
+            return _refused(
+                400,
+                f"api-version={_API_VERSION} and resource are needed, got {dict(request.query)!r}",
+            )
         value, expires_s = issuer.issue(resource, now_s=time.time())
         return web.json_response(
             {
@@ -84,7 +100,11 @@ def identity_app(issuer: TokenIssuer, *, header_secret: str) -> web.Application:
 
 
 def _encoded(value: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps(value, separators=(",", ":")).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def _refused(status: int, message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""Answers Azure Monitor's metrics route from the meter's own minutes, late and with holes; it charges nothing."""
+"""Answers Azure Monitor's metrics route from the meter's minutes, late and with holes."""
 
 import datetime as dt
 import re
@@ -14,7 +14,9 @@ from sandbox.cosmos.series import MINUTE_S, Cell, Tally
 from sandbox.identity import TokenIssuer
 
 NAMESPACE = "Microsoft.DocumentDB/databaseAccounts"
-MANAGEMENT_AUDIENCES = frozenset({"https://management.azure.com", "https://management.core.windows.net"})
+MANAGEMENT_AUDIENCES = frozenset(
+    {"https://management.azure.com", "https://management.core.windows.net"}
+)
 REGION = "westeurope"
 # Azure Monitor answers at most 1,440 points a series at the grains supported here.
 POINTS_MAX = 1440
@@ -32,7 +34,7 @@ Data = dict[str, Any]
 T = TypeVar("T")
 
 
-class BadQuery(ValueError):  # noqa: N818 - it becomes an answer with status 400
+class BadQuery(ValueError):
     """A metrics query that Azure Monitor would refuse."""
 
 
@@ -54,7 +56,9 @@ def metrics_query(parameters: Mapping[str, str], *, now_s: float) -> MetricsQuer
     """Read a query string; the defaults are Azure Monitor's: the last hour, by minute, averaged."""
     names = tuple(name for name in parameters.get("metricnames", "").split(",") if name)
     if not names or any(name not in _UNITS for name in names):
-        raise BadQuery(f"metricnames {names} are not supported; the sandbox has {', '.join(_UNITS)}")
+        raise BadQuery(
+            f"metricnames {names} are not supported; the sandbox has {', '.join(_UNITS)}"
+        )
     interval = parameters.get("interval", "PT1M")
     if interval not in _GRAINS_S:
         raise BadQuery(f"interval {interval!r} is not one of {', '.join(_GRAINS_S)}")
@@ -64,7 +68,10 @@ def metrics_query(parameters: Mapping[str, str], *, now_s: float) -> MetricsQuer
     start_s = _epoch_s(start) if start else end_s - 3600
     start_s -= start_s % grain_s
     if not start_s < end_s or (end_s - start_s) / grain_s > POINTS_MAX:
-        raise BadQuery(f"timespan {parameters.get('timespan')!r} must hold 1 to {POINTS_MAX} intervals of {interval}")
+        raise BadQuery(
+            f"timespan {parameters.get('timespan')!r} must hold 1 to {POINTS_MAX} "
+            f"intervals of {interval}"
+        )
     namespace = parameters.get("metricnamespace", NAMESPACE)
     if namespace.lower() != NAMESPACE.lower():
         raise BadQuery(f"metricnamespace {namespace!r} is not {NAMESPACE}")
@@ -74,12 +81,16 @@ def metrics_query(parameters: Mapping[str, str], *, now_s: float) -> MetricsQuer
         end_s=int(end_s),
         grain_s=grain_s,
         interval=interval,
-        aggregations=tuple(part.strip().lower() for part in parameters.get("aggregation", "average").split(",")),
+        aggregations=tuple(
+            part.strip().lower() for part in parameters.get("aggregation", "average").split(",")
+        ),
         wanted=_wanted(parameters.get("$filter", "")),
     )
 
 
-def metrics_answer(account: Account, query: MetricsQuery, *, resource_id: str, now_s: float) -> Data:
+def metrics_answer(
+    account: Account, query: MetricsQuery, *, resource_id: str, now_s: float
+) -> Data:
     """Return what Azure Monitor would know by now.
 
     Everything newer than `lag_s` is unknown: a minute that the horizon cuts shows only its part
@@ -89,7 +100,10 @@ def metrics_answer(account: Account, query: MetricsQuery, *, resource_id: str, n
         "cost": 0,
         "timespan": f"{_stamp(query.start_s)}/{_stamp(query.end_s)}",
         "interval": query.interval,
-        "value": [_metric(account, query, name, resource_id, now_s - account.delay.lag_s) for name in query.metrics],
+        "value": [
+            _metric(account, query, name, resource_id, now_s - account.delay.lag_s)
+            for name in query.metrics
+        ],
         "namespace": NAMESPACE,
         "resourceregion": REGION,
     }
@@ -101,27 +115,43 @@ def monitor_app(account: Account, issuer: TokenIssuer) -> web.Application:
 
     async def metrics(request: web.Request) -> web.Response:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        audiences = MANAGEMENT_AUDIENCES | {f"https://{request.host}", f"https://{request.url.host}"}
+        audiences = MANAGEMENT_AUDIENCES | {
+            f"https://{request.host}",
+            f"https://{request.url.host}",
+        }
         check = issuer.check(token, audiences=audiences, now_s=time.time())
         if scheme.lower() != "bearer" or not check.accepted:
             return _error(401, "AuthenticationFailed", f"Authentication failed: {check.reason}")
         resource_id = "/" + request.path.strip("/")[: -len(suffix) + 1].strip("/")
-        if not request.path.lower().endswith(suffix) or resource_id.lower() != account.resource_id.lower():
-            return _error(404, "ResourceNotFound", f"{request.path} is not a metric of {account.resource_id}")
+        if (
+            not request.path.lower().endswith(suffix)
+            or resource_id.lower() != account.resource_id.lower()
+        ):
+            return _error(
+                404, "ResourceNotFound", f"{request.path} is not a metric of {account.resource_id}"
+            )
         try:
             query = metrics_query(request.query, now_s=time.time())
         except BadQuery as error:
             return _error(400, "BadRequest", str(error))
-        return web.json_response(metrics_answer(account, query, resource_id=account.resource_id, now_s=time.time()))
+        return web.json_response(
+            metrics_answer(account, query, resource_id=account.resource_id, now_s=time.time())
+        )
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", metrics)
     return app
 
 
-def _metric(account: Account, query: MetricsQuery, name: str, resource_id: str, horizon_s: float) -> Data:
+def _metric(
+    account: Account, query: MetricsQuery, name: str, resource_id: str, horizon_s: float
+) -> Data:
     by_partition = name in ("NormalizedRUConsumption", "PhysicalPartitionCount")
-    series = _by_partition(account, query, name, horizon_s) if by_partition else _by_cell(account, query, horizon_s, name)
+    series = (
+        _by_partition(account, query, name, horizon_s)
+        if by_partition
+        else _by_cell(account, query, horizon_s, name)
+    )
     return {
         "id": f"{resource_id}/providers/Microsoft.Insights/metrics/{name}",
         "type": "Microsoft.Insights/metrics",
@@ -147,24 +177,39 @@ def _by_cell(account: Account, query: MetricsQuery, horizon_s: float, name: str)
 
     def value(tallies: dict[int, Tally], start_s: int) -> Data:
         tally = tallies.get(start_s, Tally())
-        return _tally_values(tally, by_ru=name == "TotalRequestUnits", aggregations=query.aggregations)
+        return _tally_values(
+            tally, by_ru=name == "TotalRequestUnits", aggregations=query.aggregations
+        )
 
-    return [_series(query, account, horizon_s, key, tallies, value) for key, tallies in sorted(groups.items())]
+    return [
+        _series(query, account, horizon_s, key=key, group=tallies, value=value)
+        for key, tallies in sorted(groups.items())
+    ]
 
 
 def _by_partition(account: Account, query: MetricsQuery, name: str, horizon_s: float) -> list[Data]:
-    split = next((d for d in query.wanted if d in ("partitionkeyrangeid", "physicalpartitionid")), None)
-    shown = [p for p in range(account.partitions) if split is None or query.wanted[split] & {"*", str(p)}]
+    split = next(
+        (d for d in query.wanted if d in ("partitionkeyrangeid", "physicalpartitionid")), None
+    )
+    shown = [
+        p for p in range(account.partitions) if split is None or query.wanted[split] & {"*", str(p)}
+    ]
 
     def value(partitions: list[int], start_s: int) -> Data:
         if name == "PhysicalPartitionCount":
             return dict.fromkeys(query.aggregations, float(account.partitions))
         minutes = range(start_s, start_s + query.grain_s, MINUTE_S)
         percents = [_percent(account, minute_s, p) for p in partitions for minute_s in minutes]
-        known = {"maximum": max(percents), "average": sum(percents) / len(percents), "minimum": min(percents)}
+        known = {
+            "maximum": max(percents),
+            "average": sum(percents) / len(percents),
+            "minimum": min(percents),
+        }
         return {a: round(known[a], 2) for a in query.aggregations if a in known}
 
-    groups: list[tuple[tuple[str, ...], list[int]]] = [((str(p),), [p]) for p in shown] if split else [((), shown)]
+    groups: list[tuple[tuple[str, ...], list[int]]] = (
+        [((str(p),), [p]) for p in shown] if split else [((), shown)]
+    )
     one = MetricsQuery(
         metrics=query.metrics,
         start_s=query.start_s,
@@ -174,18 +219,26 @@ def _by_partition(account: Account, query: MetricsQuery, name: str, horizon_s: f
         aggregations=query.aggregations,
         wanted={split: query.wanted[split]} if split else {},
     )
-    return [_series(one, account, horizon_s, key, partitions, value) for key, partitions in groups]
+    return [
+        _series(one, account, horizon_s, key=key, group=partitions, value=value)
+        for key, partitions in groups
+    ]
 
 
 def _percent(account: Account, minute_s: int, partition: int) -> float:
     limit = account.windows[partition].limit_ru_per_s
-    return min(100.0, 100.0 * account.series.peak_ru(minute_s, partition) / limit) if limit > 0 else 100.0
+    return (
+        min(100.0, 100.0 * account.series.peak_ru(minute_s, partition) / limit)
+        if limit > 0
+        else 100.0
+    )
 
 
 def _series(
     query: MetricsQuery,
     account: Account,
     horizon_s: float,
+    *,
     key: tuple[str, ...],
     group: T,
     value: Callable[[T, int], Data],
@@ -197,7 +250,9 @@ def _series(
             {"name": {"value": name, "localizedValue": name}, "value": shown}
             for name, shown in zip(query.wanted, key, strict=True)
         ],
-        "data": [{"timeStamp": _stamp(s), **(value(group, s) if s in known else {})} for s in starts],
+        "data": [
+            {"timeStamp": _stamp(s), **(value(group, s) if s in known else {})} for s in starts
+        ],
     }
 
 
@@ -236,7 +291,9 @@ def _dimensions(cell: Cell) -> dict[str, str]:
 
 
 def _accepts(wanted: Mapping[str, frozenset[str]], dimensions: Mapping[str, str]) -> bool:
-    return all("*" in values or dimensions[name].lower() in values for name, values in wanted.items())
+    return all(
+        "*" in values or dimensions[name].lower() in values for name, values in wanted.items()
+    )
 
 
 def _wanted(text: str) -> dict[str, frozenset[str]]:

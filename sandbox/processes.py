@@ -51,7 +51,7 @@ class Child:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, pattern: str, *, within_s: float = READY_WITHIN_S) -> re.Match[str]:
-        """Return the first match of the pattern in the process's log, and fail if it never comes."""
+        """Return the first match of the pattern in the process's log, or fail."""
         wanted = re.compile(pattern, re.MULTILINE)
         deadline_s = time.monotonic() + within_s
         while True:
@@ -84,11 +84,15 @@ class Child:
 
 
 class Processes:
-    """The children of one sandbox, with a scratch directory for their files; stops them in reverse."""
+    """The children of one sandbox and a scratch directory for their files."""
 
     def __init__(self, scratch_dir: Path | None = None) -> None:
         """Use the given directory, or one of our own that goes away at the end."""
-        self._own = None if scratch_dir else tempfile.TemporaryDirectory(prefix="ebb-sandbox-", ignore_cleanup_errors=True)
+        self._own = (
+            None
+            if scratch_dir
+            else tempfile.TemporaryDirectory(prefix="ebb-sandbox-", ignore_cleanup_errors=True)
+        )
         self.scratch_dir = scratch_dir or Path(self._own.name if self._own else "")
         self._children: list[Child] = []
 
@@ -96,18 +100,28 @@ class Processes:
         """Nothing runs yet."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Stop everything that was started here."""
         self.stop()
 
     def start(
-        self, name: str, arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        extra_env: Mapping[str, str] | None = None,
+        cwd: Path = REPOSITORY,
     ) -> Child:
         """Start a process whose standard input closes when this process ends, however it ends."""
         log_path = self.scratch_dir / f"{name}.log"
         with log_path.open("wb") as log:
             try:
-                process = subprocess.Popen(  # noqa: S603 - the arguments are ours
+                process = subprocess.Popen(
                     list(arguments),
                     stdin=subprocess.PIPE,
                     stdout=log,
@@ -116,7 +130,10 @@ class Processes:
                     env={**os.environ, **(extra_env or {})},
                 )
             except OSError as error:
-                message = f"starting {name}: {arguments[0]!r} could not be run ({error}); install it or put it on the PATH"
+                message = (
+                    f"starting {name}: {arguments[0]!r} could not be run ({error}); "
+                    "install it or put it on the PATH"
+                )
                 raise SandboxError(message) from error
         child = Child(name=name, process=process, log_path=log_path)
         self._children.append(child)
@@ -131,14 +148,21 @@ class Processes:
 
 
 def find_node_modules() -> Path:
-    """Where npm put Azurite and cosmosdb-server: EBB_NODE_MODULES, or node_modules beside the code."""
+    """Where npm put both servers: EBB_NODE_MODULES, or node_modules beside the code."""
     named = os.environ.get("EBB_NODE_MODULES")
-    candidates = [Path(named)] if named else [REPOSITORY / "node_modules", Path.cwd() / "node_modules"]
+    candidates = (
+        [Path(named)] if named else [REPOSITORY / "node_modules", Path.cwd() / "node_modules"]
+    )
     for candidate in candidates:
-        if (candidate / "azurite").is_dir() and (candidate / "@vercel" / "cosmosdb-server").is_dir():
+        if (candidate / "azurite").is_dir() and (
+            candidate / "@vercel" / "cosmosdb-server"
+        ).is_dir():
             return candidate.resolve()
     looked = ", ".join(str(candidate) for candidate in candidates)
-    message = f"looking for azurite and @vercel/cosmosdb-server: not in {looked}; run 'npm ci', or set EBB_NODE_MODULES"
+    message = (
+        f"looking for azurite and @vercel/cosmosdb-server: not in {looked}; "
+        "run 'npm ci', or set EBB_NODE_MODULES"
+    )
     raise SandboxError(message)
 
 

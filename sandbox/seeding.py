@@ -1,4 +1,4 @@
-"""Fills a container with documents of known sizes, shapes and ages, the same for the same seed; free of charge."""
+"""Fills a container with documents of known sizes and ages, the same for the same seed."""
 
 import base64
 import datetime as dt
@@ -38,11 +38,15 @@ _CUSTOMERS = (
 )
 # Text that JSON libraries disagree about; in raw form, because Python would write some differently.
 _EDGES = (
-    '"numbers":[5e-324,1.7976931348623157e308,-0.0,9007199254740991,9007199254740993,1.0,0.1,1e21,1e-7,-1,0]',
+    '"numbers":[5e-324,1.7976931348623157e308,-0.0,9007199254740991,9007199254740993,1.0,0.1]',
+    '"moreNumbers":[1e21,1e-7,-1,0,9007199254740992,-9007199254740993,100,1e2]',
     '"missing":{},"present":{"value":null},"emptyList":[],"emptyObject":{},"emptyText":""',
-    '"unicode":"e\\u0301 é \\ud83c\\udf0d \\u2028 \\u0000 \\" \\\\ \\/","Ünïcödé key ключ":true,"deep":[[[[{"a":[]}]]]]',
-    '"dates":["2024-02-29T00:00:00Z","2024-02-29T00:00:00.1Z","2024-02-29T00:00:00.1234567Z","2024-02-29","20240229"]',
-    '"nothing":null,"truth":[true,false],"spaces":"  a\\tb\\nc  ","longNumberText":"9007199254740993"',
+    '"unicode":"e\\u0301 é \\ud83c\\udf0d \\u2028 \\u0000 \\" \\\\ \\/","Ünïcödé key ключ":true',
+    '"deep":[[[[{"a":[]}]]]]',
+    '"dates":["2024-02-29T00:00:00Z","2024-02-29T00:00:00.1Z","2024-02-29T00:00:00.1234567Z"]',
+    '"days":["2024-02-29","20240229"]',
+    '"nothing":null,"truth":[true,false],"spaces":"  a\\tb\\nc  "',
+    '"longNumberText":"9007199254740993"',
 )
 
 
@@ -55,6 +59,8 @@ class SeedPlan:
     # The moment that ages count back from; None is now.
     now_s: int | None = None
     usual_kb: int = 300
+    # Documents that are not cold; None is as large as the others.
+    recent_kb: int | None = None
     large_share: float = 0.01
     small_share: float = 0.04
     cold_share: float = 0.8
@@ -95,7 +101,9 @@ class SeedDocument:
     text: bytes
 
 
-def seed_container(backing: Backing, *, database: str, container: str, plan: SeedPlan) -> SeedReport:
+def seed_container(
+    backing: Backing, *, database: str, container: str, plan: SeedPlan
+) -> SeedReport:
     """Create the container where it is missing, and store the plan's documents in it."""
     backing.create_container(database, container, partition_key_path=f"/{PARTITION_KEY}")
     now_s = plan.now_s or int(time.time())
@@ -125,7 +133,7 @@ def seed_container(backing: Backing, *, database: str, container: str, plan: See
 
 def seed_documents(plan: SeedPlan, *, now_s: int) -> Iterator[SeedDocument]:
     """Yield the plan's documents, in a shuffled order of age, as they would have been written."""
-    rng = random.Random(plan.seed)  # noqa: S311 - repeatable on purpose, not a secret
+    rng = random.Random(plan.seed)
     pool = base64.urlsafe_b64encode(rng.randbytes(_POOL_CHARACTERS * 3 // 4)).decode()
     facts = [_line_facts(rng) for _ in range(_LINE_FACTS)]
     for index in range(plan.documents):
@@ -139,8 +147,15 @@ def seed_documents(plan: SeedPlan, *, now_s: int) -> Iterator[SeedDocument]:
         if plan.with_edges and index < len(_EDGES):
             text = f"{head},{_EDGES[index]}}}"
         else:
-            text = _invoice(head, _size_bytes(plan, rng), lambda number: _line(number, pool, facts, rng), rng)
-        yield SeedDocument(id=document_id, customer=customer, ts=ts, is_cold=is_cold, text=text.encode())
+            text = _invoice(
+                head,
+                _size_bytes(plan, rng, is_cold=is_cold),
+                lambda number: _line(number, pool, facts, rng),
+                rng,
+            )
+        yield SeedDocument(
+            id=document_id, customer=customer, ts=ts, is_cold=is_cold, text=text.encode()
+        )
 
 
 def _age(plan: SeedPlan, index: int, now_s: int, rng: random.Random) -> tuple[int, bool]:
@@ -157,8 +172,10 @@ def _burst_ts(plan: SeedPlan, now_s: int) -> int:
     return now_s - (plan.oldest_days + plan.cold_days) // 2 * DAY_S
 
 
-def _size_bytes(plan: SeedPlan, rng: random.Random) -> int:
+def _size_bytes(plan: SeedPlan, rng: random.Random, *, is_cold: bool) -> int:
     draw = rng.random()
+    if plan.recent_kb is not None and not is_cold:
+        return int(plan.recent_kb * KILOBYTE * rng.uniform(0.8, 1.2))
     if draw < plan.large_share:
         return LARGE_KB * KILOBYTE
     if draw < plan.large_share + plan.small_share:
@@ -189,11 +206,13 @@ def _line(number: int, pool: str, facts: Sequence[str], rng: random.Random) -> s
 def _line_facts(rng: random.Random) -> str:
     quantity, cents = rng.randrange(977), rng.randrange(99_991)
     return (
-        f'"service":"{rng.choice(_SERVICES)}","region":"{rng.choice(_REGIONS)}","quantity":{quantity / 8},'
+        f'"service":"{rng.choice(_SERVICES)}","region":"{rng.choice(_REGIONS)}",'
+        f'"quantity":{quantity / 8},'
         f'"unitPrice":{cents / 1e4},"amount":{quantity * cents / 8e4},"currency":"EUR",'
-        f'"usageStart":"2024-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}T{rng.randrange(24):02d}:00:00Z",'
+        f'"usageStart":"2024-{rng.randrange(1, 13):02d}-{rng.randrange(1, 29):02d}'
+        f'T{rng.randrange(24):02d}:00:00Z",'
         f'"resourceGroup":"rg-{rng.randrange(10**6)}","tags":{{"env":"prod","cc":"{rng.randrange(10**4)}","discount":null}},'
-        f'"description":"Usage of the resource in the billing period, prorated by hour and rounded to four digits"'
+        f'"description":"Usage of the resource in the billing period, prorated by hour and rounded"'
     )
 
 

@@ -1,6 +1,6 @@
-"""Brings the sandbox's parts up together and takes them down again; each part's work is its own module's.
+"""Brings the sandbox's parts up together and takes them down; it does no part's work.
 
-`python -m sandbox.stage` keeps one in the foreground and writes a local.settings.json for `func start`.
+`python -m sandbox.stage` keeps one in the foreground, and can write a local.settings.json.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Sandbox:
     def storage_connection_string(self) -> str:
         """What a storage client needs."""
         if self.storage is None:
-            message = "reading the storage connection string: this sandbox was started with with_storage=False"
+            message = "reading the storage connection string: started with with_storage=False"
             raise SandboxError(message)
         return self.storage.connection_string
 
@@ -110,10 +110,15 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
         certificates = make_certificates(processes.scratch_dir)
         backing = _start_backing(processes, node_modules)
         meter_secrets = Secrets(
-            cosmos_key=base64.b64encode(secrets.token_bytes(64)).decode(), identity_header=secrets.token_hex(16)
+            cosmos_key=base64.b64encode(secrets.token_bytes(64)).decode(),
+            identity_header=secrets.token_hex(16),
         )
         # Node takes seconds to load; nothing of the meter waits for Azurite.
-        storage = start_azurite(processes, node_modules, location=chosen.storage_location) if chosen.with_storage else None
+        storage = (
+            start_azurite(processes, node_modules, location=chosen.storage_location)
+            if chosen.with_storage
+            else None
+        )
         backing_url = f"http://127.0.0.1:{_announced(backing)['port']}"
         meter = _start_meter(processes, chosen, certificates, meter_secrets, backing_url)
         ports = _announced(meter)
@@ -136,7 +141,10 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
 def write_local_settings(path: Path, values: dict[str, str]) -> None:
     """Write a local.settings.json, and refuse to overwrite one that somebody else wrote."""
     if path.exists() and _author(path) != _AUTHOR:
-        message = f"writing {path}: it exists and the sandbox did not write it; move it away or choose another path"
+        message = (
+            f"writing {path}: it exists and the sandbox did not write it; "
+            "move it away or choose another path"
+        )
         raise SandboxError(message)
     settings = {
         _AUTHOR_KEY: _AUTHOR,
@@ -160,7 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         with start_sandbox(options) as sandbox:
-            facts = {**sandbox.settings(), "cosmos_key": sandbox.cosmos_key, "admin": sandbox.admin.url}
+            facts = {
+                **sandbox.settings(),
+                "cosmos_key": sandbox.cosmos_key,
+                "admin": sandbox.admin.url,
+            }
             if given.settings_file:
                 write_local_settings(given.settings_file, sandbox.settings())
             sys.stdout.write(json.dumps(facts, indent=2) + "\nCtrl-C ends it.\n")
@@ -176,11 +188,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start_backing(processes: Processes, node_modules: Path) -> Child:
     server = Path(__file__).parent / "cosmos" / "server.js"
-    return processes.start("cosmos", ["node", f"--max-old-space-size={NODE_HEAP_MB}", str(server), str(node_modules)])
+    return processes.start(
+        "cosmos", ["node", f"--max-old-space-size={NODE_HEAP_MB}", str(server), str(node_modules)]
+    )
 
 
 def _start_meter(
-    processes: Processes, options: SandboxOptions, certificates: Certificates, meter_secrets: Secrets, backing_url: str
+    processes: Processes,
+    options: SandboxOptions,
+    certificates: Certificates,
+    meter_secrets: Secrets,
+    backing_url: str,
 ) -> Child:
     secrets_file = processes.scratch_dir / "meter-secrets.json"
     secrets_file.touch(mode=0o600)
@@ -222,12 +240,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--settings-file", type=Path, help="write a local.settings.json here")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--ru-per-s", type=float, default=5000.0, help="per physical partition")
-    parser.add_argument("--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read")
+    parser.add_argument(
+        "--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read"
+    )
     parser.add_argument("--lag-s", type=float, default=60.0, help="how late metrics are")
-    parser.add_argument("--loss-share", type=float, default=0.0, help="share of minutes that never appear")
-    parser.add_argument("--history-minutes", type=int, default=0, help="life before the sandbox began")
+    parser.add_argument(
+        "--loss-share", type=float, default=0.0, help="share of minutes that never appear"
+    )
+    parser.add_argument(
+        "--history-minutes", type=int, default=0, help="life before the sandbox began"
+    )
     parser.add_argument("--history-ru-per-s", type=float, default=0.0)
-    parser.add_argument("--storage-location", type=Path, help="keep Azurite's data here instead of in memory")
+    parser.add_argument(
+        "--storage-location", type=Path, help="keep Azurite's data here instead of in memory"
+    )
     return parser
 
 

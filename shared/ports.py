@@ -182,6 +182,10 @@ class TableWriter(Protocol):
 
     def close(self, facts: Mapping[str, str]) -> None: ...
 
+    def abandon(self) -> None:
+        """Let go of everything without writing any more."""
+        ...
+
 
 class Scratch(Protocol):
     """Temporary files that vanish when closed."""

@@ -1,1 +1,1 @@
-"""A Cosmos DB account on loopback: a real SQL engine behind a meter that charges, throttles and fails."""
+"""A Cosmos DB account on loopback: a real SQL engine behind a meter; it persists nothing."""

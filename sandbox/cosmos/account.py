@@ -1,4 +1,4 @@
-"""Holds one account's limits, prices, faults and traffic while the meter runs; it opens no sockets."""
+"""Holds one account's limits, prices, faults and traffic; it opens no sockets."""
 
 import random
 import time
@@ -33,7 +33,7 @@ class MonitorDelay:
 
     def is_lost(self, minute_s: int) -> bool:
         """Whether a minute never appears; the same minutes for the same seed."""
-        return random.Random(f"{self.seed}:{minute_s}").random() < self.loss_share  # noqa: S311 - not a secret
+        return random.Random(f"{self.seed}:{minute_s}").random() < self.loss_share
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Account:
 
 
 def backfill(series: TrafficSeries, history: History, *, partitions: int, now_s: float) -> None:
-    """Write the history's minutes, and the part of the current minute that was before the sandbox."""
+    """Write the history's minutes, and what of the current minute was before the sandbox."""
     if history.ru_per_s <= 0:
         return
     minute_s = int(now_s) - int(now_s) % MINUTE_S
@@ -83,6 +83,8 @@ def backfill(series: TrafficSeries, history: History, *, partitions: int, now_s:
             status=_HTTP_OK,
         )
         for start_s in range(minute_s - history.minutes * MINUTE_S, minute_s, MINUTE_S):
-            series.record_minute(start_s, cell, ru=per_second * MINUTE_S, requests=requests_per_s * MINUTE_S)
+            series.record_minute(
+                start_s, cell, ru=per_second * MINUTE_S, requests=requests_per_s * MINUTE_S
+            )
         for second in range(minute_s, int(now_s)):
             series.record(second, cell, per_second, requests=requests_per_s)

@@ -1,4 +1,4 @@
-"""Decides whether a Cosmos DB request may pass: the account's key, or a token of the sandbox's identity."""
+"""Decides whether a request may pass, by the account's key or a token; it knows no roles."""
 
 import base64
 import hashlib
@@ -21,18 +21,24 @@ class Gate:
     issuer: TokenIssuer
     audiences: frozenset[str]
 
-    def check(self, method: str, raw_path: str, headers: Mapping[str, str], *, now_s: float) -> TokenCheck:
+    def check(
+        self, method: str, raw_path: str, headers: Mapping[str, str], *, now_s: float
+    ) -> TokenCheck:
         """Say whether the Authorization header opens this path."""
         # A base64 signature holds '+', which a form decoder would take for a space.
         parts = dict(parse_qsl(unquote(headers.get("authorization", "")).replace("+", "%2B")))
         if parts.get("type") == "aad":
             return self.issuer.check(parts.get("sig", ""), audiences=self.audiences, now_s=now_s)
         if parts.get("type") != "master":
-            return TokenCheck(accepted=False, reason="no Authorization header of type aad or master")
+            return TokenCheck(
+                accepted=False, reason="no Authorization header of type aad or master"
+            )
         expected = key_signature(self.key, method, raw_path, headers.get("x-ms-date", ""))
         if hmac.compare_digest(parts.get("sig", ""), expected):
             return TokenCheck(accepted=True, reason="signed with the account's key")
-        return TokenCheck(accepted=False, reason="the signature does not come from this account's key")
+        return TokenCheck(
+            accepted=False, reason="the signature does not come from this account's key"
+        )
 
 
 def key_signature(key: str, method: str, raw_path: str, date: str) -> str:
@@ -42,4 +48,6 @@ def key_signature(key: str, method: str, raw_path: str, date: str) -> str:
     kind = segments[-1] if len(segments) % 2 else (segments[-2] if segments else "")
     link = "/".join(segments[:-1] if len(segments) % 2 else segments)
     payload = f"{method.lower()}\n{kind.lower()}\n{link}\n{date.lower()}\n\n"
-    return base64.b64encode(hmac.new(base64.b64decode(key), payload.encode(), hashlib.sha256).digest()).decode()
+    return base64.b64encode(
+        hmac.new(base64.b64decode(key), payload.encode(), hashlib.sha256).digest()
+    ).decode()

@@ -1,9 +1,9 @@
-"""Talks to the backing server past the meter: creates containers and stores documents free of charge."""
+"""Stores documents past the meter, free of charge; it reads none back."""
 
 import http.client
 import json
-from collections.abc import Iterable
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -44,16 +44,23 @@ class Backing:
             self._post(connection, f"/dbs/{database}/colls", json.dumps(facts).encode(), {})
         connection.close()
 
-    def store(self, database: str, container: str, documents: Iterable[StoredDocument]) -> tuple[int, int]:
+    def store(
+        self, database: str, container: str, documents: Iterable[StoredDocument]
+    ) -> tuple[int, int]:
         """Store documents and return how many and how many bytes."""
         idle: SimpleQueue[http.client.HTTPConnection] = SimpleQueue()
         for _ in range(_CONNECTIONS):
             idle.put(self._connect())
 
         def send(document: StoredDocument) -> int:
-            partition = partition_of(document.key_json, kind="Hash", version=2, count=self.partitions)
+            partition = partition_of(
+                document.key_json, kind="Hash", version=2, count=self.partitions
+            )
             path = f"/dbs/{database}/colls/{backing_name(container, partition)}/docs"
-            headers = {"prefer": "return=minimal", "x-ms-documentdb-partitionkey": document.key_json}
+            headers = {
+                "prefer": "return=minimal",
+                "x-ms-documentdb-partitionkey": document.key_json,
+            }
             connection = idle.get()
             try:
                 self._post(connection, path, document.text, headers)
@@ -78,11 +85,20 @@ class Backing:
         where = urlsplit(self.url)
         return http.client.HTTPConnection(where.hostname or "", where.port, timeout=_TIMEOUT_S)
 
-    def _post(self, connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> None:
+    def _post(
+        self,
+        connection: http.client.HTTPConnection,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> None:
         connection.request("POST", path, body, {"content-type": "application/json", **headers})
         response = connection.getresponse()
         text = response.read()
         is_definition = not path.endswith("/docs")
         if response.status != _CREATED and not (response.status == _CONFLICT and is_definition):
-            message = f"seeding {path} of {self.url}: refused with {response.status}: {text[:200]!r}; start from an empty sandbox"
+            message = (
+                f"seeding {path} of {self.url}: refused with {response.status}: {text[:200]!r}; "
+                "start from an empty sandbox"
+            )
             raise SandboxError(message)

@@ -1,4 +1,4 @@
-"""Decides what an operation costs in request units, from its kind and its size; it measures and keeps nothing."""
+"""Decides what an operation costs, from its kind and its size; it measures and keeps nothing."""
 
 from dataclasses import dataclass
 
@@ -41,8 +41,12 @@ def write_ru(tariff: Tariff, size_bytes: int) -> float:
 
 
 def query_page_ru(tariff: Tariff, *, items: int, loaded_bytes: int) -> float:
-    """Price a page by the documents that had to be loaded for it, whatever the projection left of them."""
-    return _rounded(tariff.query_base_ru + items * tariff.query_item_ru + loaded_bytes / KILOBYTE * tariff.read_ru_per_kb)
+    """Price a page by the documents loaded for it, whatever the projection left of them."""
+    return _rounded(
+        tariff.query_base_ru
+        + items * tariff.query_item_ru
+        + loaded_bytes / KILOBYTE * tariff.read_ru_per_kb
+    )
 
 
 def aggregate_ru(tariff: Tariff, *, matched: int) -> float:

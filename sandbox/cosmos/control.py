@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.cosmos.account import Account
+from sandbox.cosmos.account import Account, History, backfill
 from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.faults import fault_rule
 from sandbox.errors import SandboxError
@@ -27,6 +27,7 @@ def control_app(account: Account) -> web.Application:
     app.router.add_post("/faults", control.add_fault)
     app.router.add_delete("/faults", control.clear_faults)
     app.router.add_post("/reset", control.reset)
+    app.router.add_post("/history", control.history)
     return app
 
 
@@ -73,7 +74,9 @@ class _Control:
     async def totals(self, _: web.Request) -> web.Response:
         totals: dict[str, dict[str, Any]] = {}
         for row in self._account.series.rows(since_s=0, grain="second"):
-            total = totals.setdefault(str(row["origin"]), {"ru": 0.0, "requests": 0, "throttled": 0})
+            total = totals.setdefault(
+                str(row["origin"]), {"ru": 0.0, "requests": 0, "throttled": 0}
+            )
             for name in total:
                 total[name] += row[name]
         return web.json_response(totals)
@@ -83,6 +86,13 @@ class _Control:
 
     async def clear_faults(self, request: web.Request) -> web.Response:
         self._account.faults.clear()
+        return await self.state(request)
+
+    async def history(self, request: web.Request) -> web.Response:
+        told = History(**await request.json())
+        self._account.series.clear()
+        partitions = self._account.partitions
+        backfill(self._account.series, told, partitions=partitions, now_s=time.time())
         return await self.state(request)
 
     async def reset(self, request: web.Request) -> web.Response:
@@ -95,4 +105,6 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except (SandboxError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return web.json_response({"message": f"{request.method} {request.path}: {error}"}, status=422)
+        return web.json_response(
+            {"message": f"{request.method} {request.path}: {error}"}, status=422
+        )

@@ -7,7 +7,12 @@ from typing import Any, Literal, get_args
 from sandbox.errors import SandboxError
 
 Fault = Literal[
-    "throttle_first_page", "empty_page_with_continuation", "status_503", "reset", "slow", "truncated_body"
+    "throttle_first_page",
+    "empty_page_with_continuation",
+    "status_503",
+    "reset",
+    "slow",
+    "truncated_body",
 ]
 Kind = Literal["query", "count", "read", "write", "any"]
 # Faults that only make sense for the pages of a query.
@@ -55,7 +60,10 @@ class FaultBoard:
 
     def state(self) -> list[dict[str, object]]:
         """Return each rule's id and how often it was met."""
-        return [{"id": s.id, "fault": s.rule.fault, "seen": s.seen, "hit": s.hit} for s in self._standing]
+        return [
+            {"id": s.id, "fault": s.rule.fault, "seen": s.seen, "hit": s.hit}
+            for s in self._standing
+        ]
 
     def meet(self, *, origin: str, kind: str, first_page: bool) -> FaultRule | None:
         """Return the first rule that this request meets, and count it."""
@@ -70,11 +78,15 @@ class FaultBoard:
 
 
 def fault_rule(spec: dict[str, Any]) -> FaultRule:
-    """Read a rule from the admin API's JSON: {match: {origin, kind, after, times}, fault, slow_ms, retry_after_ms}."""
+    """Read a rule from the admin API's JSON.
+
+    {match: {origin, kind, after, times}, fault, slow_ms, retry_after_ms}
+    """
     match = spec.get("match", {})
     if spec.get("fault") not in get_args(Fault) or match.get("kind", "any") not in get_args(Kind):
         message = (
-            f"reading a fault rule: fault {spec.get('fault')!r} on kind {match.get('kind', 'any')!r} is not known; "
+            f"reading a fault rule: fault {spec.get('fault')!r} on kind "
+            f"{match.get('kind', 'any')!r} is not known; "
             f"use one of {', '.join(get_args(Fault))} on one of {', '.join(get_args(Kind))}"
         )
         raise SandboxError(message)

@@ -1,4 +1,4 @@
-"""The RU meter's process: the metered account, its monitor, its identity endpoint and its admin API; no documents.
+"""The meter's process: account, monitor, identity endpoint and admin API; it holds no documents.
 
 Run as `python -m sandbox.cosmos.meter --help`. It prints one JSON line with its ports when it is
 ready, and ends when its standard input closes.
@@ -57,7 +57,9 @@ async def _serve(options: argparse.Namespace) -> None:
     ports = {
         "cosmos_port": await _listen(_proxy_app(proxy), tls),
         "monitor_port": await _listen(monitor_app(account, issuer), tls),
-        "identity_port": await _listen(identity_app(issuer, header_secret=secrets.identity_header), None),
+        "identity_port": await _listen(
+            identity_app(issuer, header_secret=secrets.identity_header), None
+        ),
         "admin_port": await _listen(control_app(account), None),
     }
     sys.stdout.write(json.dumps(ports) + "\n")
@@ -68,7 +70,9 @@ async def _serve(options: argparse.Namespace) -> None:
 def _account(options: argparse.Namespace) -> Account:
     account = Account(
         resource_id=options.resource_id,
-        windows=[RequestUnitWindow(limit_ru_per_s=options.ru_per_s) for _ in range(options.partitions)],
+        windows=[
+            RequestUnitWindow(limit_ru_per_s=options.ru_per_s) for _ in range(options.partitions)
+        ],
         tariff=Tariff(ru_per_300_kb=options.ru_per_300_kb),
         delay=MonitorDelay(lag_s=options.lag_s, loss_share=options.loss_share, seed=options.seed),
     )
@@ -99,18 +103,28 @@ async def _listen(app: web.Application, tls: ssl.SSLContext | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.cosmos.meter", description=__doc__)
-    parser.add_argument("--backing-url", required=True, help="the cosmosdb-server behind, http on loopback")
+    parser.add_argument(
+        "--backing-url", required=True, help="the cosmosdb-server behind, http on loopback"
+    )
     parser.add_argument("--certificate", type=Path, required=True)
     parser.add_argument("--certificate-key", type=Path, required=True)
-    parser.add_argument("--secrets-file", type=Path, required=True, help="JSON with cosmos_key and identity_header")
+    parser.add_argument(
+        "--secrets-file", type=Path, required=True, help="JSON with cosmos_key and identity_header"
+    )
     parser.add_argument("--resource-id", required=True, help="the account's ARM id")
     parser.add_argument("--partitions", type=int, default=1)
     parser.add_argument("--ru-per-s", type=float, default=5000.0, help="per physical partition")
-    parser.add_argument("--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read")
+    parser.add_argument(
+        "--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read"
+    )
     parser.add_argument("--lag-s", type=float, default=60.0, help="how late metrics are")
-    parser.add_argument("--loss-share", type=float, default=0.0, help="share of minutes that never appear")
+    parser.add_argument(
+        "--loss-share", type=float, default=0.0, help="share of minutes that never appear"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides which minutes are lost")
-    parser.add_argument("--history-minutes", type=int, default=0, help="whole minutes of life before the sandbox")
+    parser.add_argument(
+        "--history-minutes", type=int, default=0, help="whole minutes of life before the sandbox"
+    )
     parser.add_argument("--history-ru-per-s", type=float, default=0.0)
     parser.add_argument("--history-database", default="appdb")
     parser.add_argument("--history-container", default="records")

@@ -6,12 +6,20 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
 
-OperationKind = Literal["account", "metadata", "pkranges", "plan", "query", "count", "read", "write"]
+OperationKind = Literal[
+    "account", "metadata", "pkranges", "plan", "query", "count", "read", "write"
+]
 
 AGGREGATE = re.compile(r"^\s*SELECT\s+VALUE\s+(COUNT|MIN|MAX|SUM|AVG)\s*\(", re.IGNORECASE)
 _QUERY_TEXT = re.compile(rb'"query"\s*:\s*"((?:[^"\\]|\\.)*)"')
-_METHOD_NAMES = {"GET": "Read", "PUT": "Replace", "DELETE": "Delete", "PATCH": "Patch", "POST": "Create"}
-# dbs/{database}/colls/{container}/docs/{id}
+_METHOD_NAMES = {
+    "GET": "Read",
+    "PUT": "Replace",
+    "DELETE": "Delete",
+    "PATCH": "Patch",
+    "POST": "Create",
+}
+# How many parts the path of a container, of its documents and of one of them has.
 _CONTAINER_DEPTH, _DOCUMENTS_DEPTH, _DOCUMENT_DEPTH = 4, 5, 6
 
 
@@ -52,7 +60,11 @@ def operation_of(method: str, raw_path: str, headers: Mapping[str, str], body: b
         return Operation(kind=kind, name="Query", segments=segments)
     if method == "GET":
         single = len(segments) >= _DOCUMENT_DEPTH
-        return Operation(kind="read" if single else "query", name="Read" if single else "ReadFeed", segments=segments)
+        return Operation(
+            kind="read" if single else "query",
+            name="Read" if single else "ReadFeed",
+            segments=segments,
+        )
     name = _METHOD_NAMES.get(method, method)
     if method == "POST" and _is_true(headers, "x-ms-documentdb-is-upsert"):
         name = "Upsert"
@@ -64,7 +76,8 @@ def operation_of(method: str, raw_path: str, headers: Mapping[str, str], body: b
 def is_query(method: str, headers: Mapping[str, str]) -> bool:
     """Whether a POST carries a query."""
     return method == "POST" and (
-        _is_true(headers, "x-ms-documentdb-isquery") or headers.get("content-type") == "application/query+json"
+        _is_true(headers, "x-ms-documentdb-isquery")
+        or headers.get("content-type") == "application/query+json"
     )
 
 

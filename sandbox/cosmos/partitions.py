@@ -1,13 +1,14 @@
-"""Decides which physical partition a partition key lives in, by the hash that Cosmos DB uses; holds no documents."""
+"""Decides which physical partition a key lives in, by Cosmos DB's own hash; holds no documents."""
 
 import json
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from azure.cosmos.partition_key import PartitionKey
 
-# The V2 hash has its two top bits cleared, so all keys lie below 0x40: bounds over 00..FF would leave
-# three quarters of the partitions empty.
+# The V2 hash has its two top bits cleared, so all keys lie below 0x40: bounds over 00..FF would
+# leave three quarters of the partitions empty.
 _HASH_SPAN = 0x40 << 56
 _BOUND_DIGITS = 16
 _SEPARATOR = "~p"
@@ -27,12 +28,12 @@ def key_ranges(count: int) -> list[KeyRange]:
     bounds = ["", *(f"{_HASH_SPAN * i // count:0{_BOUND_DIGITS}X}" for i in range(1, count)), "FF"]
     return [
         KeyRange(id=str(i), min_inclusive=low, max_exclusive=high)
-        for i, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for i, (low, high) in enumerate(pairwise(bounds))
     ]
 
 
 def partition_of(key_json: str, *, kind: str, version: int, count: int) -> int:
-    """Return the index of the partition that holds a key, given as in the partition key header: '["a"]'."""
+    """Return the index of the partition of a key, given as the header has it: '["a"]'."""
     return 0 if count == 1 else _partition_of(key_json, kind, version, count)
 
 
@@ -40,11 +41,8 @@ def partition_of(key_json: str, *, kind: str, version: int, count: int) -> int:
 @lru_cache(maxsize=100_000)
 def _partition_of(key_json: str, kind: str, version: int, count: int) -> int:
     components = json.loads(key_json)
-    # The hash does not depend on the path; only a hierarchical key needs as many paths as components.
-    paths = [f"/{i}" for i in range(len(components))]
-    definition = PartitionKey(paths if kind == "MultiHash" else "/0", kind, version)
-    hashed = str(definition._get_effective_partition_key_string(components)) if components else ""  # noqa: SLF001
-    effective = hashed.upper()
+    hashed = PartitionKey._get_hashed_partition_key_string(components, kind, version)  # noqa: SLF001
+    effective = str(hashed).upper() if components else ""
     for index, bounds in enumerate(key_ranges(count)):
         if effective < bounds.max_exclusive:
             return index

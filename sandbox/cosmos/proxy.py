@@ -1,4 +1,4 @@
-"""Forwards Cosmos DB requests to the backing server, charged and throttled; it keeps no documents."""
+"""Forwards requests to the backing server, charged and throttled; it keeps no documents."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from sandbox.cosmos import charges
 from sandbox.cosmos.account import Account
 from sandbox.cosmos.authorization import Gate
 from sandbox.cosmos.faults import FaultRule
-from sandbox.cosmos.operations import Operation, is_query, operation_of, origin_of, query_text
+from sandbox.cosmos.operations import Operation, is_query, operation_of, origin_of
 from sandbox.cosmos.partitions import backing_name, is_backing_only, key_ranges, partition_of
 from sandbox.cosmos.query_plan import query_plan
 from sandbox.cosmos.series import Cell
@@ -47,13 +47,20 @@ _PASSED_REQUEST_HEADERS = (
 _PASSED_ANSWER_HEADERS = ("content-type", "x-ms-continuation", "x-ms-item-count", "etag")
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+class Refusal(Exception):
     """An answer that the meter gives without asking the backing server."""
 
-    def __init__(self, status: int, message: str, *, substatus: str = "", retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, substatus: str = "", retry_after_ms: int | None = None
+    ) -> None:
         """Hold what the client gets."""
         super().__init__(message)
-        self.status, self.message, self.substatus, self.retry_after_ms = status, message, substatus, retry_after_ms
+        self.status, self.message, self.substatus, self.retry_after_ms = (
+            status,
+            message,
+            substatus,
+            retry_after_ms,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +95,11 @@ class MeteredProxy:
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self, _: web.Application) -> None:
-        """Open the connections to the backing server; pacing is the meter's, so their number is not."""
+        """Open connections to the backing server, without a limit: the pacing is the meter's."""
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=300)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, read_bufsize=2**20)
+        self._session = aiohttp.ClientSession(
+            connector=connector, auto_decompress=False, read_bufsize=2**20
+        )
 
     async def close(self, _: web.Application) -> None:
         """Close them."""
@@ -101,10 +110,12 @@ class MeteredProxy:
         """Answer one client request."""
         body = await request.read() if request.body_exists else b""
         operation = operation_of(request.method, request.raw_path, request.headers, body)
+        check = self._gate.check(
+            request.method, request.raw_path, request.headers, now_s=time.time()
+        )
+        if not check.accepted:
+            return _refused(Refusal(401, f"the request is not authorized: {check.reason}"))
         try:
-            check = self._gate.check(request.method, request.raw_path, request.headers, now_s=time.time())
-            if not check.accepted:
-                raise Refusal(401, f"the request is not authorized: {check.reason}")
             if operation.kind in ("read", "write", "query", "count"):
                 return await self._documents(request, operation, body)
             return await self._metadata(request, operation, body)
@@ -113,14 +124,24 @@ class MeteredProxy:
 
     # Documents
 
-    async def _documents(self, request: web.Request, operation: Operation, body: bytes) -> web.StreamResponse:
+    async def _documents(
+        self, request: web.Request, operation: Operation, body: bytes
+    ) -> web.StreamResponse:
         container = await self._container(operation)
         partition = self._route(request.headers, operation, container)
-        if operation.kind == "write" and len(body) > DOCUMENT_BYTES_MAX and operation.name != "Batch":
-            raise Refusal(413, f"the document has {len(body)} bytes; the most is {DOCUMENT_BYTES_MAX}")
+        if (
+            operation.kind == "write"
+            and len(body) > DOCUMENT_BYTES_MAX
+            and operation.name != "Batch"
+        ):
+            raise Refusal(
+                413, f"the document has {len(body)} bytes; the most is {DOCUMENT_BYTES_MAX}"
+            )
         origin = origin_of(request.headers.get("user-agent", ""))
         fault = self._account.faults.meet(
-            origin=origin, kind=operation.kind, first_page="x-ms-continuation" not in request.headers
+            origin=origin,
+            kind=operation.kind,
+            first_page="x-ms-continuation" not in request.headers,
         )
         wait_s = self._account.windows[partition].wait_s(time.time())
         cell = Cell(
@@ -143,7 +164,9 @@ class MeteredProxy:
             )
         if fault is not None and (answer := await self._before(fault, request)) is not None:
             return answer
-        backed = await self._forward(request, self._path(request, operation, container, partition), body)
+        backed = await self._forward(
+            request, self._path(request, operation, container, partition), body
+        )
         ru = self._price(operation, backed, body)
         self._account.book(cell._replace(status=backed.status), ru)
         response = _passed(backed, ru)
@@ -161,7 +184,11 @@ class MeteredProxy:
             raise Refusal(503, "Service is currently unavailable, please retry after a while.")
         if fault.fault == "empty_page_with_continuation":
             token = request.headers.get("x-ms-continuation", RESTART)
-            headers = {"x-ms-continuation": token, "x-ms-item-count": "0", **_common(self._account.tariff.query_base_ru)}
+            headers = {
+                "x-ms-continuation": token,
+                "x-ms-item-count": "0",
+                **_common(self._account.tariff.query_base_ru),
+            }
             return web.json_response({"_rid": "", "Documents": [], "_count": 0}, headers=headers)
         return None
 
@@ -172,24 +199,35 @@ class MeteredProxy:
         if operation.kind == "read":
             return charges.point_read_ru(tariff, len(backed.body))
         if operation.kind == "write":
-            # A deleted document's size is what the backing server says; the others' what came or went.
+            # The backing server says how large a deleted document was; the others came or went.
             size = backed.number("x-sandbox-loaded-bytes") or len(backed.body) or len(body)
             return charges.write_ru(tariff, size)
         if "x-sandbox-matched" in backed.headers:
             return charges.aggregate_ru(tariff, matched=backed.number("x-sandbox-matched"))
         loaded = backed.number("x-sandbox-loaded-bytes")
-        return charges.query_page_ru(tariff, items=backed.number("x-ms-item-count"), loaded_bytes=loaded)
+        return charges.query_page_ru(
+            tariff, items=backed.number("x-ms-item-count"), loaded_bytes=loaded
+        )
 
-    def _route(self, headers: Mapping[str, str], operation: Operation, container: _Container) -> int:
+    def _route(
+        self, headers: Mapping[str, str], operation: Operation, container: _Container
+    ) -> int:
         count = self._account.partitions
         if "x-ms-start-epk" in headers or "x-ms-end-epk" in headers:
-            raise Refusal(400, "the sandbox answers whole feed ranges only: use those that read_feed_ranges() gives")
+            raise Refusal(
+                400,
+                "the sandbox answers whole feed ranges only, as read_feed_ranges() gives them",
+            )
         if "a-im" in headers:
             raise Refusal(400, "the sandbox has no change feed: query by _ts instead")
         if (range_id := headers.get("x-ms-documentdb-partitionkeyrangeid")) is not None:
             wanted = range_id.rpartition(",")[2]
             if not wanted.isdigit() or int(wanted) >= count:
-                raise Refusal(410, f"partition key range {range_id!r} is gone; there are {count}", substatus="1002")
+                raise Refusal(
+                    410,
+                    f"partition key range {range_id!r} is gone; there are {count}",
+                    substatus="1002",
+                )
             return int(wanted)
         if (key := headers.get("x-ms-documentdb-partitionkey")) is not None:
             return partition_of(key, kind=container.kind, version=container.version, count=count)
@@ -198,10 +236,13 @@ class MeteredProxy:
         if operation.kind in ("query", "count"):
             raise Refusal(
                 400,
-                "Cross partition query cannot be directly served by the gateway: get the query plan.",
+                "Cross partition query cannot be served by the gateway: get the query plan.",
                 substatus=_CROSS_PARTITION_NOT_SERVABLE,
             )
-        raise Refusal(400, "PartitionKey extracted from document doesn't match the one specified in the header.")
+        raise Refusal(
+            400,
+            "PartitionKey extracted from document doesn't match the one specified in the header.",
+        )
 
     async def _container(self, operation: Operation) -> _Container:
         key = (operation.database, operation.container)
@@ -213,22 +254,32 @@ class MeteredProxy:
         facts = json.loads(backed.body)
         definition = facts.get("partitionKey", {})
         container = _Container(
-            name=facts["id"], kind=definition.get("kind", "Hash"), version=definition.get("version", 2)
+            name=facts["id"],
+            kind=definition.get("kind", "Hash"),
+            version=definition.get("version", 2),
         )
         self._containers[key] = container
         return container
 
-    def _path(self, request: web.Request, operation: Operation, container: _Container, partition: int) -> str:
+    def _path(
+        self, request: web.Request, operation: Operation, container: _Container, partition: int
+    ) -> str:
         if partition == 0:
             return request.raw_path
         tail = request.raw_path.split("/docs", 1)[1]
-        return f"/dbs/{operation.database}/colls/{backing_name(container.name, partition)}/docs{tail}"
+        return (
+            f"/dbs/{operation.database}/colls/{backing_name(container.name, partition)}/docs{tail}"
+        )
 
     # Account, databases, containers
 
-    async def _metadata(self, request: web.Request, operation: Operation, body: bytes) -> web.StreamResponse:
+    async def _metadata(
+        self, request: web.Request, operation: Operation, body: bytes
+    ) -> web.StreamResponse:
         if operation.kind == "account":
-            return web.json_response(account_facts(f"https://{request.host}/"), headers=_common(0.0))
+            return web.json_response(
+                account_facts(f"https://{request.host}/"), headers=_common(0.0)
+            )
         if operation.kind == "pkranges":
             return await self._key_ranges(request, operation)
         if operation.kind == "plan":
@@ -264,11 +315,19 @@ class MeteredProxy:
             }
             for bounds in key_ranges(self._account.partitions)
         ]
-        return web.json_response({"_rid": "", "PartitionKeyRanges": ranges, "_count": len(ranges)}, headers=headers)
+        return web.json_response(
+            {"_rid": "", "PartitionKeyRanges": ranges, "_count": len(ranges)}, headers=headers
+        )
 
-    async def _follow(self, request: web.Request, operation: Operation, body: bytes, backed: Backed) -> None:
+    async def _follow(
+        self, request: web.Request, operation: Operation, body: bytes, backed: Backed
+    ) -> None:
         """Do to the other partitions' collections what was done to the first one's."""
-        if request.method == "GET" or backed.status >= _BAD_REQUEST or is_query(request.method, request.headers):
+        if (
+            request.method == "GET"
+            or backed.status >= _BAD_REQUEST
+            or is_query(request.method, request.headers)
+        ):
             return
         self._containers.clear()
         if "colls" not in operation.segments:
@@ -277,7 +336,9 @@ class MeteredProxy:
             if request.method == "POST":
                 facts = json.loads(body)
                 facts["id"] = backing_name(facts["id"], partition)
-                await self._call("POST", f"/dbs/{operation.database}/colls", json.dumps(facts).encode())
+                await self._call(
+                    "POST", f"/dbs/{operation.database}/colls", json.dumps(facts).encode()
+                )
             elif request.method == "DELETE":
                 name = backing_name(operation.container, partition)
                 await self._call("DELETE", f"/dbs/{operation.database}/colls/{name}")
@@ -285,13 +346,19 @@ class MeteredProxy:
     # The backing server
 
     async def _forward(self, request: web.Request, path: str, body: bytes) -> Backed:
-        headers = {name: request.headers[name] for name in _PASSED_REQUEST_HEADERS if name in request.headers}
+        headers = {
+            name: request.headers[name]
+            for name in _PASSED_REQUEST_HEADERS
+            if name in request.headers
+        }
         if headers.get("x-ms-continuation") == RESTART:
             del headers["x-ms-continuation"]
         headers["x-ms-documentdb-query-enablecrosspartition"] = "true"
         return await self._call(request.method, path, body, headers)
 
-    async def _call(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Backed:
+    async def _call(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Backed:
         if self._session is None:
             message = f"forwarding {method} {path}: the proxy is not open"
             raise SandboxError(message)
@@ -314,7 +381,11 @@ def account_facts(endpoint: str) -> dict[str, Any]:
         "readableLocations": location,
         "enableMultipleWriteLocations": False,
         "continuousBackupEnabled": False,
-        "userReplicationPolicy": {"asyncReplication": False, "minReplicaSetSize": 3, "maxReplicasetSize": 4},
+        "userReplicationPolicy": {
+            "asyncReplication": False,
+            "minReplicaSetSize": 3,
+            "maxReplicasetSize": 4,
+        },
         "userConsistencyPolicy": {"defaultConsistencyLevel": "Session"},
         "systemReplicationPolicy": {"minReplicaSetSize": 3, "maxReplicasetSize": 4},
         "readPolicy": {"primaryReadCoefficient": 1, "secondaryReadCoefficient": 1},
@@ -338,11 +409,17 @@ def _without_backing_only(backed: Backed) -> Backed:
 
 
 def _common(ru: float) -> dict[str, str]:
-    return {"x-ms-request-charge": f"{ru:.2f}", "x-ms-activity-id": str(uuid.uuid4()), "x-ms-version": "2020-07-15"}
+    return {
+        "x-ms-request-charge": f"{ru:.2f}",
+        "x-ms-activity-id": str(uuid.uuid4()),
+        "x-ms-version": "2020-07-15",
+    }
 
 
 def _passed(backed: Backed, ru: float) -> web.Response:
-    headers = {name: backed.headers[name] for name in _PASSED_ANSWER_HEADERS if name in backed.headers}
+    headers = {
+        name: backed.headers[name] for name in _PASSED_ANSWER_HEADERS if name in backed.headers
+    }
     body = None if backed.status == _NO_CONTENT else backed.body
     return web.Response(status=backed.status, body=body, headers={**headers, **_common(ru)})
 
@@ -354,11 +431,15 @@ def _refused(refusal: Refusal) -> web.Response:
     if refusal.retry_after_ms is not None:
         headers["x-ms-retry-after-ms"] = str(refusal.retry_after_ms)
     return web.json_response(
-        {"code": str(refusal.status), "message": refusal.message}, status=refusal.status, headers=headers
+        {"code": str(refusal.status), "message": refusal.message},
+        status=refusal.status,
+        headers=headers,
     )
 
 
-async def _truncated(request: web.Request, response: web.Response, body: bytes) -> web.StreamResponse:
+async def _truncated(
+    request: web.Request, response: web.Response, body: bytes
+) -> web.StreamResponse:
     cut = web.StreamResponse(status=response.status, headers=response.headers)
     cut.content_length = len(body)
     await cut.prepare(request)

@@ -23,8 +23,8 @@ def query_plan(query: str) -> dict[str, Any]:
     name = aggregate[1].upper() if aggregate else ""
     if _UNSUPPORTED.search(query) or (name and name not in _AGGREGATE_NAMES):
         message = (
-            f"planning {query!r} over several partitions: the sandbox merges plain, TOP, ORDER BY and "
-            "VALUE COUNT/MIN/MAX/SUM queries only; query one feed_range at a time"
+            f"planning {query!r} over several partitions: the sandbox merges plain, TOP, ORDER BY "
+            "and VALUE COUNT/MIN/MAX/SUM queries only; query one feed_range at a time"
         )
         raise SandboxError(message)
     mark = _MARK_AGGREGATE if aggregate else _MARK_ORDER_BY if order_by else ""
@@ -36,7 +36,9 @@ def query_plan(query: str) -> dict[str, Any]:
             "top": int(top[1]) if top else None,
             "offset": None,
             "limit": None,
-            "orderBy": ["Descending" if part.upper().endswith(" DESC") else "Ascending" for part in orders],
+            "orderBy": [
+                "Descending" if part.upper().endswith(" DESC") else "Ascending" for part in orders
+            ],
             "orderByExpressions": [part.split()[0] for part in orders],
             "groupByExpressions": [],
             "groupByAliases": [],

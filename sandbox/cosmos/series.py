@@ -1,4 +1,4 @@
-"""Keeps what was asked of the account per second and per minute; it decides nothing and reads no clock."""
+"""Keeps what was asked of the account by second and minute; it reads no clock."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -58,7 +58,9 @@ class TrafficSeries:
         if second not in self._seconds:
             self._forget(second)
         _tally(self._seconds[second], cell).add(requests, ru, ru / max(1, requests))
-        _tally(self._minutes[second - second % MINUTE_S], cell).add(requests, ru, ru / max(1, requests))
+        _tally(self._minutes[second - second % MINUTE_S], cell).add(
+            requests, ru, ru / max(1, requests)
+        )
         self._partition_seconds[second, cell.partition] += ru
         peak = (second - second % MINUTE_S, cell.partition)
         self._peaks[peak] = max(self._peaks[peak], self._partition_seconds[second, cell.partition])
@@ -83,7 +85,9 @@ class TrafficSeries:
         source = self._minutes if grain == "minute" else self._seconds
         rows: list[dict[str, object]] = []
         for start_s in sorted(s for s in source if s >= since_s):
-            for (origin, partition), (tally, throttled) in sorted(_by_origin(source[start_s]).items()):
+            for (origin, partition), (tally, throttled) in sorted(
+                _by_origin(source[start_s]).items()
+            ):
                 rows.append(
                     {
                         "start_s": start_s,
@@ -131,5 +135,8 @@ def _by_origin(cells: Mapping[Cell, Tally]) -> dict[tuple[str, int], tuple[Tally
         total, throttled = grouped.get((cell.origin, cell.partition), (Tally(), 0))
         total.add(tally.requests, tally.ru, tally.ru_max)
         too_many = 429
-        grouped[cell.origin, cell.partition] = (total, throttled + (tally.requests if cell.status == too_many else 0))
+        grouped[cell.origin, cell.partition] = (
+            total,
+            throttled + (tally.requests if cell.status == too_many else 0),
+        )
     return grouped

@@ -32,6 +32,8 @@ class TableIncidents:
         self._table.submit(self._partition, [write], thing=self._thing)
 
     def latest(self, *, limit: int) -> tuple[Incident, ...]:
+        if limit <= 0:
+            return ()
         rows = self._table.between(self._partition, "0", ":", thing=self._thing, page_rows=limit)
         return tuple(
             unpacked(Incident, row.properties, version="", thing=self._thing)

@@ -64,7 +64,7 @@ class ParquetFormat:
     ) -> None:
         schema = _MANIFEST.with_metadata({f"ebb.{k}": v for k, v in facts.items()})
         with pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"), schema, compression="zstd", use_dictionary=False
+            pa.PythonFile(_Sink(sink), mode="w"), schema, compression="zstd", use_dictionary=False
         ) as writer:
             for start in range(0, len(rows), MANIFEST_ROWS_PER_GROUP):
                 part = rows[start : start + MANIFEST_ROWS_PER_GROUP]
@@ -93,6 +93,19 @@ class ParquetFormat:
             yield from rows
 
 
+class _Sink:
+    """A file for pyarrow over a blob being written; deaf once the attempt is abandoned."""
+
+    closed = False
+
+    def __init__(self, sink: BlobWriter) -> None:
+        self._sink = sink
+        self.deaf = False
+
+    def write(self, data: bytes) -> int:
+        return len(data) if self.deaf else self._sink.write(data)
+
+
 class _DataWriter:
     """Gathers rows until a group is full; the group is the unit of memory."""
 
@@ -102,8 +115,9 @@ class _DataWriter:
         self._promote = promote
         self._keys = [column_name(path) for path in partition_key]
         self._schema = _data_schema(self._keys, promote)
+        self._sink = _Sink(sink)
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"),
+            pa.PythonFile(self._sink, mode="w"),
             self._schema,
             compression="zstd",
             compression_level=COMPRESSION_LEVEL,
@@ -126,6 +140,10 @@ class _DataWriter:
         if self._rows:
             self._flush()
         self._writer.add_key_value_metadata({f"ebb.{k}": v for k, v in facts.items()})
+        self._writer.close()
+
+    def abandon(self) -> None:
+        self._sink.deaf = True
         self._writer.close()
 
     def _flush(self) -> None:

@@ -75,7 +75,7 @@ class Controller:
         views = [view for view in (self._view(m, actions) for m in running) if view]
         if not views:
             return None
-        decision, own_ru_per_s = self._decide(views, actions)
+        decision, own_ru_per_s = self._decide(views)
         demands = tuple(_demand(view) for view in views)
         shares = divide(decision.budget_ru_per_s * (1 - SURVEY_SHARE), demands)
         board = self._publish(held, decision, shares)
@@ -118,11 +118,11 @@ class Controller:
             slices=self._ports.ledger.open_slices(migration.name),
         )
 
-    def _decide(self, views: list[Plans], actions: dict[str, Any]) -> tuple[Decision, float]:
+    def _decide(self, views: list[Plans]) -> tuple[Decision, float]:
         now_s = self._ports.clock.now_s()
         capacity, capacity_from = _capacity(views)
         board = self._ports.boards.read()
-        readings, own_ru_per_s = self._readings(now_s, actions)
+        readings, own_ru_per_s, trouble = self._readings(now_s)
         signals = Signals(
             now_s=now_s,
             capacity_ru_per_s=capacity,
@@ -130,27 +130,28 @@ class Controller:
             ceiling=min(view.spec.ceiling for view in views),
             readings=readings,
             throttled_at_s=board.throttled_at_s or None,
+            monitor_trouble=trouble,
         )
         decision, _ = decide(signals, Memory(budget_ru_per_s=board.budget_ru_per_s))
         return decision, own_ru_per_s
 
-    def _readings(self, now_s: float, actions: dict[str, Any]) -> tuple[tuple[Reading, ...], float]:
+    def _readings(self, now_s: float) -> tuple[tuple[Reading, ...], float, str]:
         """Complete minutes, Monitor's total beside our own; none when Monitor cannot be asked."""
         since_s = (int(now_s) - READINGS_SPAN_S) // MINUTE_S * MINUTE_S
         settled_s = now_s - self._limits.metric_settle_s
         own = self._ports.metering.by_minute(since_s=since_s)
+        trouble = ""
         try:
             totals = self._ports.monitor.total_ru_by_minute(since_s=since_s, until_s=int(now_s))
         except EbbError as error:
-            actions["monitor"] = str(error)
-            totals = {}
+            totals, trouble = {}, str(error)
         readings = tuple(
             Reading(minute_s=minute, total_ru=total, own_ru=own.get(minute, 0.0))
             for minute, total in sorted(totals.items())
             if minute + MINUTE_S <= settled_s
         )
         latest = max(own, default=None)
-        return readings, 0.0 if latest is None else own[latest] / MINUTE_S
+        return readings, 0.0 if latest is None else own[latest] / MINUTE_S, trouble
 
     def _publish(self, held: Held, decision: Decision, shares: tuple[Share, ...]) -> Board | None:
         def decided(board: Board) -> Board | None:

@@ -36,7 +36,7 @@ from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
 PAGE_DOCUMENTS_MAX = 100  # Cosmos ends a page at 4 MB anyway; small documents gain nothing beyond
 PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
 IDENTITIES_PER_PAGE = 1_000
-SUPERSEDED_NAMED_MAX = 50
+SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
 
 
@@ -313,13 +313,13 @@ class SliceCopy:
             return None, []
         name = staging_name(self._slice.id, self._slice.fence, "parquet")
         sink = self._archive.writer(name)
+        table = self._ports.table_format.data_writer(
+            sink,
+            partition_key=self._spec.source.partition_key,
+            promote=self._spec.sink.promote,
+        )
         staged: list[Row] = []
         try:
-            table = self._ports.table_format.data_writer(
-                sink,
-                partition_key=self._spec.source.partition_key,
-                promote=self._spec.sink.promote,
-            )
             for each in rows:
                 spool.seek(each.offset)
                 group = table.add(each.row, spool.read(each.size))
@@ -327,6 +327,7 @@ class SliceCopy:
                 self._pacer.keep()
             table.close({"slice": self._slice.id, "fence": str(self._slice.fence)})
         except BaseException:
+            table.abandon()
             sink.abort()
             raise
         return sink.commit(), staged

@@ -24,6 +24,7 @@ from shared.errors import Conflict, EbbError, Throttled, TransientError
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
 REQUEST_TRIES_MAX = 4  # of one page on a broken connection; more is an outage, not a hiccup
 REQUEST_BACKOFF_S = 1.0
+WAIT_MIN_S = 0.001  # a wait too short for the clock's own grain would never end
 BOARD_TRIES_MAX = 16  # a conflict means another worker moved: with 64 workers this is ample
 METER_FLUSH_EVERY_S = 5.0  # well inside the minute a reading covers
 MINUTE_S = 60
@@ -200,7 +201,7 @@ class Pacer:
                     f"slice {self._seat.slice_id} waited {now_s - since_s:.0f} s for budget and is "
                     f"given back; the board says: {self._board.reason}"
                 )
-            self._ports.clock.wait(min(wait_s, BOARD_READ_EVERY_S))
+            self._ports.clock.wait(max(WAIT_MIN_S, min(wait_s, BOARD_READ_EVERY_S)))
 
     def _look(self, now_s: float) -> None:
         if 0 <= now_s - self._read_at_s < BOARD_READ_EVERY_S:

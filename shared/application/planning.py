@@ -13,15 +13,7 @@ from shared.application.bundle import Ports
 from shared.application.pacer import Charged, OwnMeter
 from shared.domain.canonical import canonical_document
 from shared.domain.pacing import DebtBucket
-from shared.domain.planner import (
-    CutSecond,
-    Skip,
-    Take,
-    cut_ids,
-    first_probe,
-    next_step,
-    past_empty,
-)
+from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
 from shared.domain.slices import (
     Extent,
     Migration,
@@ -37,7 +29,7 @@ from shared.ports import Change, Query, Source
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
 SPAN_S = 15.0  # half a tick: the next must not find this one still asking
 WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
-PROBES_PER_SLICE_MAX = 12
+PROBES_PER_SLICE_MAX = 60  # twice the halvings of a century of seconds; the allowance ends sooner
 SAMPLES = 4  # spread over the cold range, as old documents may be smaller than young ones
 SAMPLE_DOCUMENTS = 10
 IDS_PER_PAGE = 1_000
@@ -47,7 +39,7 @@ RANGES_PER_CHANGE = 90
 C = TypeVar("C", bound=Charged)
 
 
-class AllowanceSpent(Exception):  # noqa: N818 - not a failure: the tick has used what it may
+class AllowanceSpent(Exception):
     """The tick may ask the source nothing more; the rest waits for the next one."""
 
 
@@ -205,36 +197,38 @@ class Planning:
     def _next_slices(
         self, plans: Plans, plan: RangePlan, batch: int, allowance: Allowance
     ) -> tuple[RangePlan, tuple[Slice, ...]]:
+        """Search for the end of the next slice, a count at a time."""
         source = self._source(plans.spec)
-        probe = first_probe(plan, batch)
-        fits: tuple[Window, int] | None = None
-        for _ in range(PROBES_PER_SLICE_MAX):
-            window = probe.window
-            query = _query(plans.spec, plan, window)
-            count = allowance.ask(lambda query=query: source.count(query)).value  # type: ignore[misc]
-            if count is None:
-                raise TransientError(f"planning on range {plan.range.id}: no count was given")
-            if 0 < count <= batch:
-                fits = (window, count)
-            step = next_step(plan, window, count, batch)
-            if isinstance(step, Take):
-                return self._taken(plans, plan, step.window, count)
-            if isinstance(step, CutSecond):
-                return self._cut(plans, plan, step.window, batch, allowance)
-            if isinstance(step, Skip):
-                plan = self._skipped(plans, plan, step)
-                probe = first_probe(plan, batch)
-                continue
-            probe = step
-        if fits is None:
-            return plan, ()
-        return self._taken(plans, plan, *fits)
+        search = Search(plan=plan, batch_documents=batch)
+        step: Step = search.first()
+        try:
+            for _ in range(PROBES_PER_SLICE_MAX):
+                if not isinstance(step, Probe):
+                    break
+                query = _query(plans.spec, plan, step.window)
+                count = allowance.ask(lambda query=query: source.count(query)).value  # type: ignore[misc]
+                if count is None:
+                    raise TransientError(f"planning on range {plan.range.id}: no count was given")
+                search, step = search.answered(step.window, count)
+        except AllowanceSpent:
+            self._remember(plans, search)
+            raise
+        if isinstance(step, Take):
+            return self._taken(plans, search.plan, step.window, step.documents)
+        if isinstance(step, CutSecond):
+            return self._cut(plans, search.plan, step.window, batch, allowance)
+        self._remember(plans, search)
+        return plan, ()
 
-    def _skipped(self, plans: Plans, plan: RangePlan, step: Skip) -> RangePlan:
-        moved = replace(past_empty(plan, step), documents_per_s=0.0)
-        self._ports.ledger.commit(plans.migration.name, Change(ranges=(moved,)))
-        fresh = {p.range.id: p for p in self._ports.ledger.ranges(plans.migration.name)}
-        return fresh[plan.range.id]
+    def _remember(self, plans: Plans, search: Search) -> None:
+        """Where documents begin, and how wide a window was too wide, for the next tick."""
+        plan = search.plan
+        density = plan.documents_per_s
+        if search.over_hi_s is not None:
+            width_s = max(1, search.over_hi_s - max(plan.frontier_s, plan.earliest_s))
+            density = search.batch_documents / width_s
+        remembered = replace(plan, documents_per_s=density)
+        self._ports.ledger.commit(plans.migration.name, Change(ranges=(remembered,)))
 
     def _taken(
         self, plans: Plans, plan: RangePlan, window: Window, count: int

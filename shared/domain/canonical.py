@@ -148,7 +148,6 @@ def _string(text: str) -> str:
         return orjson.dumps(text).decode()
     except orjson.JSONEncodeError:  # lone surrogates: escaped, as UTF-8 cannot hold them
         parts = (
-            json.dumps(c) if c in _SURROGATES else '"' + orjson.dumps(c).decode()[1:]
-            for c in text
+            json.dumps(c) if c in _SURROGATES else '"' + orjson.dumps(c).decode()[1:] for c in text
         )
         return '"' + "".join(part[1:-1] for part in parts) + '"'

@@ -46,6 +46,7 @@ class Signals:
     ceiling: float
     readings: tuple[Reading, ...]
     throttled_at_s: float | None = None
+    monitor_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,8 @@ def _law(
     if signals.capacity_ru_per_s <= 0:
         return 0.0, Reason.NO_CAPACITY, "holding: the source's capacity is not known"
     if newest is None or age_s is None:
-        return 0.0, Reason.NO_READINGS, "holding: Azure Monitor has given no complete minute yet"
+        why = signals.monitor_trouble or "Azure Monitor has given no complete minute yet"
+        return 0.0, Reason.NO_READINGS, f"holding: {why}"
     if age_s > STALE_AFTER_S:
         text = f"holding: the newest reading is {age_s:.0f} s old (limit {STALE_AFTER_S:.0f} s)"
         return 0.0, Reason.STALE, text

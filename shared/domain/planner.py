@@ -21,6 +21,7 @@ class Take:
     """Plan this window as one slice."""
 
     window: Window
+    documents: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +32,13 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """Nothing lies before this second."""
-
-    empty_until_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CutSecond:
     """One second holds more than a slice may: list its ids and cut between them."""
 
     window: Window
+
+
+Step = Take | Probe | CutSecond
 
 
 def month_end_s(at_s: int) -> int:
@@ -51,37 +48,90 @@ def month_end_s(at_s: int) -> int:
     return int(dt.datetime(year, month, 1, tzinfo=dt.UTC).timestamp())
 
 
-def first_probe(plan: RangePlan, batch_documents: int) -> Probe:
-    """A window as wide as the density seen so far says a batch is."""
-    if plan.documents_per_s > 0:
-        width_s = int(batch_documents / plan.documents_per_s)
-    else:
-        width_s = plan.until_s - _start_s(plan)
-    return Probe(window=_bounded(plan, width_s))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A search for the end of the next slice, between a window that fits and one that does not.
+
+    The gap between the two at least halves with every second answer, so even a single dense second
+    in an empty year is found in some fifty questions, and usually in two or three.
+    """
+
+    plan: RangePlan
+    batch_documents: int
+    fits_hi_s: int | None = None
+    fits_count: int = 0
+    over_hi_s: int | None = None
+
+    def first(self) -> Probe:
+        """A window as wide as the density seen so far says a batch is."""
+        plan = self.plan
+        if plan.documents_per_s > 0:
+            width_s = int(self.batch_documents / plan.documents_per_s)
+        else:
+            width_s = plan.until_s - _start_s(plan)
+        return Probe(window=_window(plan, _start_s(plan) + max(1, width_s)))
+
+    def answered(self, window: Window, count: int) -> tuple[Search, Step]:
+        """What the count of a probed window means, and what to remember of it."""
+        if count == 0 and window.hi_s < self.plan.until_s:
+            return self._past_empty(window)
+        if count > self.batch_documents:
+            return self._narrowed(window, count)
+        fitting = replace(self, fits_hi_s=window.hi_s, fits_count=count)
+        full = count >= self.batch_documents * FULL_ENOUGH
+        if full or window.hi_s >= _bound_s(self.plan):
+            return fitting, Take(window=window, documents=count)
+        return fitting, fitting.between(_widened_s(self.plan, window, count, fitting))
+
+    def _past_empty(self, window: Window) -> tuple[Search, Step]:
+        """Nothing lies before the window's end: the slice begins at the frontier all the same."""
+        width_s = WIDEN_MAX * (window.hi_s - _start_s(self.plan))
+        moved = replace(
+            self.plan,
+            earliest_s=max(self.plan.earliest_s, window.hi_s),
+            documents_per_s=self.batch_documents / width_s,
+        )
+        over = self.over_hi_s if self.over_hi_s and self.over_hi_s > window.hi_s else None
+        search = Search(plan=moved, batch_documents=self.batch_documents, over_hi_s=over)
+        if over is None:
+            return search, search.first()
+        return search, search.between((window.hi_s + over) // 2)
+
+    def _narrowed(self, window: Window, count: int) -> tuple[Search, Step]:
+        start_s = _start_s(self.plan)
+        narrowed = replace(self, over_hi_s=window.hi_s)
+        if self.over_hi_s is None:  # a first guess by proportion; if it fails, halve
+            guess_s = start_s + (window.hi_s - start_s) * self.batch_documents // count
+        else:
+            guess_s = (narrowed.low_s() + window.hi_s) // 2
+        return narrowed, narrowed.between(guess_s)
+
+    def low_s(self) -> int:
+        return self.fits_hi_s if self.fits_hi_s is not None else _start_s(self.plan)
+
+    def between(self, guess_s: int) -> Step:
+        """The next window strictly inside the gap, or the end of the search when none is left."""
+        low_s = self.low_s()
+        if self.over_hi_s is not None:
+            if self.over_hi_s - low_s <= 1:
+                return self._settled()
+            guess_s = min(guess_s, self.over_hi_s - 1)
+        return Probe(window=_window(self.plan, max(guess_s, low_s + 1)))
+
+    def _settled(self) -> Step:
+        plan = self.plan
+        if self.fits_hi_s is not None:
+            window = Window(lo_s=plan.frontier_s, hi_s=self.fits_hi_s)
+            return Take(window=window, documents=self.fits_count)
+        return CutSecond(window=Window(lo_s=plan.frontier_s, hi_s=_start_s(plan) + 1))
 
 
-def next_step(
-    plan: RangePlan, window: Window, count: int, batch_documents: int
-) -> Take | Probe | Skip | CutSecond:
-    """What the count of a probed window means."""
+def _widened_s(plan: RangePlan, window: Window, count: int, search: Search) -> int:
+    if search.over_hi_s is not None:
+        return (window.hi_s + search.over_hi_s) // 2
     width_s = window.hi_s - _start_s(plan)
-    if count == 0 and window.hi_s < plan.until_s:
-        return Skip(empty_until_s=window.hi_s)
-    if count > batch_documents:
-        if width_s <= 1:
-            return CutSecond(window=window)
-        narrower_s = int(width_s * batch_documents / count)
-        return Probe(window=_bounded(plan, min(narrower_s, width_s - 1)))
-    if count >= batch_documents * FULL_ENOUGH:
-        return Take(window=window)
-    factor = min(WIDEN_MAX, batch_documents / max(1, count))
-    wider = _bounded(plan, max(width_s + 1, int(width_s * factor)))
-    return Take(window=window) if wider.hi_s <= window.hi_s else Probe(window=wider)
-
-
-def past_empty(plan: RangePlan, empty: Skip) -> RangePlan:
-    """Remember that nothing lies before a second: the next slice begins at the frontier still."""
-    return replace(plan, earliest_s=max(plan.earliest_s, empty.empty_until_s))
+    factor = min(WIDEN_MAX, search.batch_documents / max(1, count))
+    return _start_s(plan) + max(width_s + 1, int(width_s * factor))
 
 
 def _start_s(plan: RangePlan) -> int:
@@ -89,11 +139,14 @@ def _start_s(plan: RangePlan) -> int:
     return max(plan.frontier_s, plan.earliest_s)
 
 
-def _bounded(plan: RangePlan, width_s: int) -> Window:
-    """A window from the frontier whose documents all lie within one month and the cold range."""
-    start_s = _start_s(plan)
-    hi_s = min(start_s + max(1, width_s), plan.until_s, month_end_s(start_s))
-    return Window(lo_s=plan.frontier_s, hi_s=max(hi_s, plan.frontier_s + 1))
+def _bound_s(plan: RangePlan) -> int:
+    """A slice's documents all lie within one month and the cold range."""
+    return min(plan.until_s, month_end_s(_start_s(plan)))
+
+
+def _window(plan: RangePlan, hi_s: int) -> Window:
+    bounded_s = min(hi_s, _bound_s(plan))
+    return Window(lo_s=plan.frontier_s, hi_s=max(bounded_s, plan.frontier_s + 1))
 
 
 def cut_ids(plan: RangePlan, window: Window, ids: Sequence[str], batch: int) -> tuple[Extent, ...]:

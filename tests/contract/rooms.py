@@ -18,6 +18,7 @@ from azure.storage.queue import QueueServiceClient
 
 from shared.adapters.archive import BlobArchives
 from shared.adapters.boards import TableBoards
+from shared.adapters.incidents import TableIncidents
 from shared.adapters.journal import TableJournal
 from shared.adapters.lease import BlobLease
 from shared.adapters.ledger import TableLedger
@@ -26,6 +27,7 @@ from shared.adapters.memory import (
     MemoryArchives,
     MemoryBoards,
     MemoryClock,
+    MemoryIncidents,
     MemoryJournal,
     MemoryLease,
     MemoryLedger,
@@ -34,7 +36,7 @@ from shared.adapters.memory import (
 )
 from shared.adapters.metering import TableMetering
 from shared.errors import EbbError
-from shared.ports import Archive, Boards, Journal, Lease, Ledger, Mail, Metering
+from shared.ports import Archive, Boards, Incidents, Journal, Lease, Ledger, Mail, Metering
 
 RACERS = 16
 LEASE_S = 15  # the shortest the service grants
@@ -110,6 +112,8 @@ class Rooms(Protocol):
 
     def journal(self) -> Journal: ...
 
+    def incidents(self) -> Incidents: ...
+
     def metering(self) -> Metering: ...
 
     def archive(self, prefix: str = "acme") -> Archive: ...
@@ -131,6 +135,9 @@ class MemoryRooms:
 
     def journal(self) -> Journal:
         return MemoryJournal()
+
+    def incidents(self) -> Incidents:
+        return MemoryIncidents()
 
     def metering(self) -> Metering:
         return MemoryMetering()
@@ -165,6 +172,9 @@ class AzuriteRooms:
 
     def journal(self) -> Journal:
         return TableJournal(self.clients.tables, "acme", unique("journal"))
+
+    def incidents(self) -> Incidents:
+        return TableIncidents(self.clients.tables, "acme", unique("incidents"))
 
     def metering(self) -> Metering:
         return TableMetering(self.clients.tables, "acme", unique("metering"))

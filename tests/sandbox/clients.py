@@ -7,7 +7,9 @@ from azure.cosmos.documents import ConnectionPolicy
 from sandbox.stage import Sandbox
 
 
-def container_of(sandbox: Sandbox, name: str, *, agent: str = "ebb", retries: int = 0) -> ContainerProxy:
+def container_of(
+    sandbox: Sandbox, name: str, *, agent: str = "ebb", retries: int = 0
+) -> ContainerProxy:
     """A container, made where it is missing, through a client that hides no 429."""
     policy = ConnectionPolicy()
     policy.RetryOptions = RetryOptions(max_retry_attempt_count=retries)

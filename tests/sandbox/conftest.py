@@ -8,6 +8,7 @@ import pytest
 from sandbox.cosmos.account import History
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 
+
 @pytest.fixture(scope="session")
 def one_partition() -> Iterator[Sandbox]:
     """One partition, Azurite, metrics without delay, and five minutes of life before."""

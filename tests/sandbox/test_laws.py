@@ -1,5 +1,6 @@
-"""The pure laws of the sandbox: prices, windows, partitions, faults, series, metrics, tokens, traces."""
+"""The pure laws of the sandbox, each with numbers worked out by hand."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,9 @@ KB = 1024
 CELL = Cell("business", 0, "db", "c", "Read", 200)
 
 
-def account_with(series: TrafficSeries, *, lag_s: float = 0, loss_share: float = 0, limit: float = 100) -> Account:
+def account_with(
+    series: TrafficSeries, *, lag_s: float = 0, loss_share: float = 0, limit: float = 100
+) -> Account:
     """An account of one partition."""
     return Account(
         resource_id="/r",
@@ -55,7 +58,9 @@ def test_writes_cost_five_times_their_read() -> None:
 
 def test_a_page_costs_its_documents_and_an_aggregate_only_the_index() -> None:
     """13 documents of 300 KB are close to 13 point reads; counting 2,000 costs 3.8 RU."""
-    assert query_page_ru(Tariff(), items=13, loaded_bytes=13 * 300 * KB) == pytest.approx(381, abs=1)
+    assert query_page_ru(Tariff(), items=13, loaded_bytes=13 * 300 * KB) == pytest.approx(
+        381, abs=1
+    )
     assert aggregate_ru(Tariff(), matched=2000) == 3.8
 
 
@@ -91,7 +96,7 @@ def test_ranges_cover_all_keys_and_keys_spread_over_them() -> None:
     """Bounds join without a gap, and 400 keys fall on all four partitions fairly."""
     ranges = key_ranges(4)
     assert (ranges[0].min_inclusive, ranges[-1].max_exclusive) == ("", "FF")
-    assert all(a.max_exclusive == b.min_inclusive for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a.max_exclusive == b.min_inclusive for a, b in pairwise(ranges))
     where = [partition_of(f'["k{i}"]', kind="Hash", version=2, count=4) for i in range(400)]
     assert all(70 < where.count(p) < 130 for p in range(4))
 
@@ -131,7 +136,10 @@ def test_requests_are_understood_from_their_headers() -> None:
     """A COUNT is a count, a plain query a query, an upsert a write."""
     docs = "/dbs/d/colls/c/docs/"
     query = {"x-ms-documentdb-isquery": "True"}
-    assert operation_of("POST", docs, query, b'{"query": "SELECT VALUE COUNT(1) FROM c"}').kind == "count"
+    assert (
+        operation_of("POST", docs, query, b'{"query": "SELECT VALUE COUNT(1) FROM c"}').kind
+        == "count"
+    )
     assert operation_of("POST", docs, query, b'{"query":"SELECT * FROM c"}').kind == "query"
     assert operation_of("POST", docs, {"x-ms-documentdb-is-upsert": "true"}, b"{}").name == "Upsert"
     assert operation_of("GET", docs + "a%2Fb", {}, b"").segments[-1] == "a/b"
@@ -146,7 +154,9 @@ def test_the_origin_is_in_the_user_agent() -> None:
 
 def test_a_plan_that_cannot_be_merged_is_refused() -> None:
     """GROUP BY over partitions would be silently wrong."""
-    assert query_plan("SELECT TOP 5 * FROM c ORDER BY c._ts DESC")["queryInfo"]["orderBy"] == ["Descending"]
+    assert query_plan("SELECT TOP 5 * FROM c ORDER BY c._ts DESC")["queryInfo"]["orderBy"] == [
+        "Descending"
+    ]
     with pytest.raises(SandboxError, match="feed_range"):
         query_plan("SELECT c.a, COUNT(1) FROM c GROUP BY c.a")
 
@@ -159,12 +169,16 @@ def test_keys_sign_as_documented() -> None:
 
 
 def test_a_minute_is_unknown_until_the_lag_has_passed() -> None:
-    """With 60 s of lag at 12:02:30 the minute of 12:00 is whole, 12:01 partial and 12:02 unknown."""
+    """60 s late at 2:02:30, the minute of 2:00 is whole, 2:01 partial and 2:02 unknown."""
     series = TrafficSeries()
     for second in range(7200, 7350):
         series.record(second, CELL, 10)
     query = metrics_query(
-        {"metricnames": "TotalRequestUnits", "timespan": "1970-01-01T02:00:00Z/1970-01-01T02:03:00Z", "aggregation": "total"},
+        {
+            "metricnames": "TotalRequestUnits",
+            "timespan": "1970-01-01T02:00:00Z/1970-01-01T02:03:00Z",
+            "aggregation": "total",
+        },
         now_s=7350,
     )
     answer = metrics_answer(account_with(series, lag_s=60), query, resource_id="/r", now_s=7350)
@@ -177,7 +191,11 @@ def test_a_lost_minute_never_appears() -> None:
     series = TrafficSeries()
     series.record(60, CELL, 10)
     query = metrics_query(
-        {"metricnames": "TotalRequestUnits", "timespan": "1970-01-01T00:01:00Z/1970-01-01T00:02:00Z", "aggregation": "total"},
+        {
+            "metricnames": "TotalRequestUnits",
+            "timespan": "1970-01-01T00:01:00Z/1970-01-01T00:02:00Z",
+            "aggregation": "total",
+        },
         now_s=9999,
     )
     for loss_share, seen in ((1.0, None), (0.0, 10.0)):
@@ -192,7 +210,11 @@ def test_normalized_consumption_is_the_busiest_second() -> None:
     series.record(60.2, CELL, 20)
     series.record(60.9, CELL, 30)
     query = metrics_query(
-        {"metricnames": "NormalizedRUConsumption", "timespan": "1970-01-01T00:01:00Z/1970-01-01T00:02:00Z", "aggregation": "maximum"},
+        {
+            "metricnames": "NormalizedRUConsumption",
+            "timespan": "1970-01-01T00:01:00Z/1970-01-01T00:02:00Z",
+            "aggregation": "maximum",
+        },
         now_s=9999,
     )
     answer = metrics_answer(account_with(series), query, resource_id="/r", now_s=9999)

@@ -1,4 +1,4 @@
-"""The stage as a function app meets it: identity, monitor, storage, settings, and an end for every process."""
+"""The stage as a function app meets it, and an end for every process."""
 
 import datetime as dt
 import json
@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
@@ -48,7 +49,14 @@ def monitor_client(sandbox: Sandbox, credential: DefaultAzureCredential) -> Moni
     )
 
 
-def points(sandbox: Sandbox, credential: DefaultAzureCredential, metric: str, **options: str) -> list[list[object]]:
+def points(
+    sandbox: Sandbox,
+    credential: DefaultAzureCredential,
+    metric: str,
+    *,
+    aggregation: str,
+    **options: Any,
+) -> list[list[object]]:
     """Each series' values of the last ten minutes."""
     now = dt.datetime.now(dt.UTC)
     with monitor_client(sandbox, credential) as client:
@@ -58,13 +66,19 @@ def points(sandbox: Sandbox, credential: DefaultAzureCredential, metric: str, **
             interval="PT1M",
             metricnames=metric,
             metricnamespace="Microsoft.DocumentDB/databaseAccounts",
+            aggregation=aggregation,
             **options,
         )
-    kind = options["aggregation"].lower()
-    return [[getattr(point, kind) for point in series.data or []] for series in answer.value[0].timeseries or []]
+    kind = aggregation.lower()
+    return [
+        [getattr(point, kind) for point in series.data or []]
+        for series in answer.value[0].timeseries or []
+    ]
 
 
-def test_the_default_credential_opens_cosmos(sandbox: Sandbox, credential: DefaultAzureCredential) -> None:
+def test_the_default_credential_opens_cosmos(
+    sandbox: Sandbox, credential: DefaultAzureCredential
+) -> None:
     """Through the managed identity endpoint, with no bypass."""
     name = container_of(sandbox, "identity").id
     client = CosmosClient(
@@ -76,7 +90,9 @@ def test_the_default_credential_opens_cosmos(sandbox: Sandbox, credential: Defau
     assert name in [item["id"] for item in client.get_database_client("appdb").list_containers()]
 
 
-def test_the_identity_endpoint_wants_its_secret(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_endpoint_wants_its_secret(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another header gets no token."""
     for name, value in sandbox.identity_settings().items():
         monkeypatch.setenv(name, value)
@@ -85,7 +101,9 @@ def test_the_identity_endpoint_wants_its_secret(sandbox: Sandbox, monkeypatch: p
         DefaultAzureCredential().get_token("https://management.azure.com/.default")
 
 
-def test_metrics_show_the_history_and_what_was_just_done(sandbox: Sandbox, credential: DefaultAzureCredential) -> None:
+def test_metrics_show_the_history_and_what_was_just_done(
+    sandbox: Sandbox, credential: DefaultAzureCredential
+) -> None:
     """A write of 5 RU is in the current minute once its second is over."""
     sandbox.admin.reset()
     container = container_of(sandbox, "metrics")
@@ -94,10 +112,19 @@ def test_metrics_show_the_history_and_what_was_just_done(sandbox: Sandbox, crede
     (total,) = points(sandbox, credential, "TotalRequestUnits", aggregation="Total")
     assert sum(value or 0.0 for value in total[-2:]) == 5.0  # type: ignore[misc]
     (count,) = points(
-        sandbox, credential, "TotalRequests", aggregation="Count", filter="StatusCode eq '201' and CollectionName eq '*'"
+        sandbox,
+        credential,
+        "TotalRequests",
+        aggregation="Count",
+        filter="StatusCode eq '201' and CollectionName eq '*'",
     )
     assert sum(value or 0.0 for value in count) == 1.0  # type: ignore[misc]
-    assert points(sandbox, credential, "TotalRequests", aggregation="Count", filter="StatusCode eq '429'") == []
+    assert (
+        points(
+            sandbox, credential, "TotalRequests", aggregation="Count", filter="StatusCode eq '429'"
+        )
+        == []
+    )
 
 
 def test_metrics_are_late_by_the_lag(sandbox: Sandbox, credential: DefaultAzureCredential) -> None:
@@ -113,7 +140,8 @@ def test_metrics_are_late_by_the_lag(sandbox: Sandbox, credential: DefaultAzureC
 
 def test_metrics_want_a_token_for_management(sandbox: Sandbox) -> None:
     """Without one the answer is 401."""
-    url = f"{sandbox.management_endpoint}{sandbox.resource_id}/providers/Microsoft.Insights/metrics?metricnames=TotalRequests"
+    route = "/providers/Microsoft.Insights/metrics?metricnames=TotalRequests"
+    url = f"{sandbox.management_endpoint}{sandbox.resource_id}{route}"
     trusted = ssl.create_default_context(cafile=str(sandbox.ca_file))
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(url, context=trusted)  # noqa: S310 - loopback
@@ -121,7 +149,9 @@ def test_metrics_want_a_token_for_management(sandbox: Sandbox) -> None:
     refused.value.close()
 
 
-def test_metrics_of_another_resource_are_not_found(sandbox: Sandbox, credential: DefaultAzureCredential) -> None:
+def test_metrics_of_another_resource_are_not_found(
+    sandbox: Sandbox, credential: DefaultAzureCredential
+) -> None:
     """The id must be the account's."""
     with monitor_client(sandbox, credential) as client, pytest.raises(HttpResponseError) as refused:
         client.metrics.list(sandbox.resource_id + "x", metricnames="TotalRequests")
@@ -130,7 +160,9 @@ def test_metrics_of_another_resource_are_not_found(sandbox: Sandbox, credential:
 
 def test_storage_answers_to_the_connection_string(sandbox: Sandbox) -> None:
     """A blob goes in and comes out."""
-    with BlobServiceClient.from_connection_string(sandbox.settings()["AzureWebJobsStorage"]) as client:
+    with BlobServiceClient.from_connection_string(
+        sandbox.settings()["AzureWebJobsStorage"]
+    ) as client:
         container = client.get_container_client("probe")
         container.create_container()
         container.upload_blob("a", b"hello")
@@ -160,7 +192,10 @@ def test_a_child_that_ends_early_says_why(tmp_path: Path) -> None:
 def test_a_stubborn_child_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that ignores SIGTERM is killed."""
     monkeypatch.setattr("sandbox.processes.STOP_WITHIN_S", 0.3)
-    code = "import signal, time; signal.signal(15, lambda *_: None); print('up', flush=True); time.sleep(60)"
+    code = (
+        "import signal, time; signal.signal(15, lambda *_: None); "
+        "print('up', flush=True); time.sleep(60)"
+    )
     with Processes(tmp_path) as processes:
         child = processes.start("stubborn", [sys.executable, "-c", code])
         child.wait_for("up")
@@ -177,7 +212,9 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
         "    print(*[c.pid for c in s.processes._children], flush=True)\n"
         "    time.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True
+    ) as parent:
         assert parent.stdout is not None
         children = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(children) == 3
@@ -194,5 +231,7 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     # An orphan that nobody reaps stays as a zombie; it runs no more.
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
     return not state.strip().startswith("Z") and state.strip() != ""

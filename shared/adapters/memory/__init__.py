@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shared.adapters.memory.archive import MemoryArchive, MemoryArchives, MemoryWriter
 from shared.adapters.memory.ledger import MemoryLedger
-from shared.adapters.memory.logs import MemoryJournal, MemoryMetering
+from shared.adapters.memory.logs import MemoryIncidents, MemoryJournal, MemoryMetering
 from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
 from shared.adapters.memory.signals import Letter, MemoryBoards, MemoryLease, MemoryMail
 
@@ -17,6 +17,7 @@ __all__ = [
     "MemoryArchives",
     "MemoryBoards",
     "MemoryClock",
+    "MemoryIncidents",
     "MemoryJournal",
     "MemoryLease",
     "MemoryLedger",

@@ -1,4 +1,4 @@
-"""The twins of the journal and the metering."""
+"""The twins of the journal, the incidents and the metering."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from threading import Lock
 
-from shared.ports import Entry
+from shared.ports import Entry, Incident
 
 _US_PER_S = 1_000_000  # the real journal tells microseconds apart, no less
 
@@ -40,6 +40,22 @@ class MemoryJournal:
                 if not self._entries[at]:
                     del self._entries[at]
             return gone
+
+
+class MemoryIncidents:
+    def __init__(self) -> None:
+        self._incidents: list[Incident] = []
+        self._lock = Lock()
+
+    def record(self, incident: Incident) -> None:
+        with self._lock:
+            if incident not in self._incidents:
+                self._incidents.append(incident)
+
+    def latest(self, *, limit: int) -> tuple[Incident, ...]:
+        with self._lock:
+            newest_first = sorted(self._incidents, key=lambda each: -each.at_s)
+            return tuple(newest_first[: max(0, limit)])
 
 
 class MemoryMetering:
