@@ -1,1 +1,1 @@
-"""Measures Ebb on this machine against what is possible and against what people would do instead."""
+"""Measures Ebb on this machine, against what is possible and against what people do instead."""

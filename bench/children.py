@@ -1,4 +1,4 @@
-"""Runs one measurement in a process of its own, so that memory and processor time are only its own."""
+"""Runs a measurement in a process of its own, whose memory and processor time are its alone."""
 
 from __future__ import annotations
 

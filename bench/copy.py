@@ -53,7 +53,9 @@ class Bench:
     def limit(self, stocked: Stock) -> dict[str, Any]:
         """The unavoidable steps."""
         size_bytes = stocked.bytes // stocked.documents
-        return self._run("bench.copy_limit", {**self._common(stocked), "document_bytes": size_bytes})
+        return self._run(
+            "bench.copy_limit", {**self._common(stocked), "document_bytes": size_bytes}
+        )
 
     def naive(self, stocked: Stock) -> dict[str, Any]:
         """The plain script."""
@@ -131,6 +133,7 @@ def _usual(bench: Bench, stocked: Stock) -> dict[str, Any]:
         "mb_per_s_limit": 1 / limit_s_per_mb,
         "mb_per_s_naive": naive_mb_per_s,
         "rss_mb": max(beside["rss_mb"], in_turn["rss_mb"]),
+        "rss_mb_idle": beside["rss_mb_idle"],
         "rss_mb_naive": naive["rss_mb"],
         "collisions": beside["collisions"],
         "blob_share": beside["blob_bytes"] / beside["document_bytes"],

@@ -180,8 +180,8 @@ def _spec(job: Job) -> dict[str, Any]:
 
 def _measured(job: Job) -> dict[str, Any]:
     rehearsal = Rehearsal(job)
+    found: dict[str, Any] = {"rss_mb_idle": peak_rss_mb()}
     cpu_began_s = time.process_time()
-    found: dict[str, Any] = {}
     if job["side_by_side"]:
         parts = (("copy", rehearsal.copy), ("validate", rehearsal.validate))
         found["seconds"] = rehearsal.run(*parts)

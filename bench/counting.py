@@ -1,4 +1,4 @@
-"""Counts the HTTP requests that a process's Azure clients really send, by the service they go to."""
+"""Counts the HTTP requests that a process's Azure clients really send, by service."""
 
 from __future__ import annotations
 

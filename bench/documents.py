@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sandbox.cosmos.backing import Backing, StoredDocument
 from sandbox.seeding import LARGE_KB, PARTITION_KEY, SeedPlan, seed_documents
@@ -16,7 +17,7 @@ KEY_PATH = f"/{PARTITION_KEY}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """A container that holds only cold documents of one size, and where its slices begin and end."""
+    """A container of cold documents of one size, and where its slices begin and end."""
 
     container: str
     documents: int
@@ -56,4 +57,4 @@ def stock(
 def windows(times: list[int], slice_documents: int) -> tuple[tuple[int, int], ...]:
     """Half-open intervals that tile the times, each of about so many documents."""
     edges = sorted({*times[::slice_documents], times[-1] + 1})
-    return tuple(zip(edges, edges[1:], strict=False))
+    return tuple(pairwise(edges))

@@ -1,4 +1,4 @@
-"""Shows what a measurement found, as a table for people or as JSON for programs; it measures nothing."""
+"""Shows what a measurement found, as a table or as JSON; it measures nothing."""
 
 from __future__ import annotations
 

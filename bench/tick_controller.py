@@ -33,6 +33,7 @@ from shared.domain.slices import (
     Window,
 )
 from shared.domain.spec import spec_from, spec_text
+from shared.errors import Conflict, TransientError
 from shared.ports import Change, Entry
 
 NAME = "tick"
@@ -41,6 +42,7 @@ IN_FLIGHT = 3
 WRITERS = 4  # Azurite has one thread; while it stores a batch, others are being spelt
 WARM_UP_TICKS = 3
 READS = 20
+TRIES_MAX = 5
 SHA256 = "0" * 64
 UPSETS_MAX = 200  # ticks until the first slices lie planned
 
@@ -115,7 +117,15 @@ class Fixture:
         for done in self._synthetic(numbers):
             thing = f"slice {done.id}"
             writes.append(stored(f"done|{key(done.id)}", thing, packed(done, thing=thing), ""))
-        self._table.submit(key(NAME), writes, thing="done slices")
+        for _ in range(TRIES_MAX):
+            try:
+                self._table.submit(key(NAME), writes, thing="done slices")
+            except TransientError:
+                continue  # Azurite resets a connection now and then
+            except Conflict:
+                return  # the try before was written, and only its answer was lost
+            return
+        raise BenchError(f"filling the ledger: {TRIES_MAX} tries without an answer")
 
     def _synthetic(self, numbers: Iterable[int]) -> Iterator[Slice]:
         for number in numbers:

@@ -27,7 +27,7 @@ from shared.adapters.memory import (
 from shared.adapters.parquet import ParquetFormat
 from shared.application.bundle import Ports
 from shared.domain.slices import FeedRange
-from shared.errors import Throttled, TransientError
+from shared.errors import NotFound, Throttled, TransientError
 from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Measured, Page, Query
 from shared.wiring import App, assemble
 
@@ -52,6 +52,8 @@ class MemorySource:
     ru_charged: float = 0.0
     ranges_count: int = 1
     etags: int = 0
+    missing: bool = False
+    hook: Callable[[Query, int, int], Page] | None = None
 
     def put(self, document_id: str, *, ts: int, body: Any) -> None:
         self.etags += 1
@@ -67,6 +69,8 @@ class MemorySource:
         }
 
     def partition_key_paths(self) -> tuple[str, ...]:
+        if self.missing:
+            raise NotFound("reading the partition key of db/c: not found (404)")
         return ("/pk",)
 
     def ranges(self) -> tuple[FeedRange, ...]:
@@ -119,7 +123,8 @@ class PagedSource:
 
     def documents(self, query: Query, *, continuation: str | None, limit: int) -> Page:
         limit = max(1, min(limit, self._chance.randint(1, 8)))
-        return self._memory.documents_page(query, int(continuation or 0), limit)
+        page = self._memory.hook or self._memory.documents_page
+        return page(query, int(continuation or 0), limit)
 
     def identities(
         self, query: Query, *, continuation: str | None, limit: int, paths: tuple[str, ...]

@@ -1,0 +1,158 @@
+"""What a person may ask of a migration, and what is refused with nothing changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.domain.slices import MigrationState
+from shared.errors import Invalid, NotFound, Refused, WrongState
+from tests.simulation.test_any_misfortune import SPEC
+from tests.simulation.world import START_S, World, make_world
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world(1)
+
+
+def test_a_spec_is_registered_and_started_once(world: World) -> None:
+    """A second start is refused and says what state it is in."""
+    operating = world.calm.operating
+    assert operating.apply(SPEC).state is MigrationState.REGISTERED
+    assert operating.start("sim").state is MigrationState.RUNNING
+    with pytest.raises(WrongState, match="cannot start sim: it is running"):
+        operating.start("sim")
+
+
+def test_what_is_not_running_cannot_be_stopped_or_paused(world: World) -> None:
+    """Stop and pause need something to stop."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    for verb in ("stop", "pause", "resume"):
+        with pytest.raises(WrongState, match=f"cannot {verb} sim: it is registered"):
+            operating.change("sim", verb)
+
+
+def test_pause_resume_stop_and_start_follow_each_other(world: World) -> None:
+    """Every move is remembered with its reason."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    for verb, state in (
+        ("start", MigrationState.RUNNING),
+        ("pause", MigrationState.PAUSED),
+        ("resume", MigrationState.RUNNING),
+        ("stop", MigrationState.STOPPED),
+        ("start", MigrationState.RUNNING),
+    ):
+        assert operating.change("sim", verb).state is state
+    assert "by hand" in world.ports.ledger.migration("sim").reason
+
+
+def test_the_cold_boundary_is_fixed_at_the_first_start(world: World) -> None:
+    """Starting again after a stop goes on over the same range."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    first = operating.start("sim").until_s
+    operating.stop("sim")
+    world.clock.advance(86_400 * 10)
+    assert operating.start("sim").until_s == first
+
+
+def test_an_unknown_verb_or_name_is_not_found(world: World) -> None:
+    """The answer names what there is."""
+    with pytest.raises(NotFound, match="start, pause, resume, stop"):
+        world.calm.operating.change("sim", "explode")
+    with pytest.raises(NotFound):
+        world.calm.operating.start("nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        (("account: acct", "account: other"), "$.source.account"),
+        (("partition_key: /pk", "partition_key: /other"), "$.source.partition_key"),
+        (("older_than: 90d", "before: 2099-01-01T00:00:00Z"), "$.cold.before"),
+        (("slice:", "engine: adf\nslice:"), "$.engine"),
+        (("slice:", "retire: delete\nslice:"), "$.retire"),
+        (("slice:", "notify: [https://example.org]\nslice:"), "$.notify"),
+    ],
+)
+def test_a_spec_that_cannot_run_is_refused_and_changes_nothing(
+    world: World, change: tuple[str, str], path: str
+) -> None:
+    """Wrong account, key, boundary, or a capability this version does not have."""
+    text = SPEC.replace(*change)
+    assert text != SPEC
+    with pytest.raises(Invalid) as caught:
+        world.calm.operating.apply(text)
+    assert [fault.path for fault in caught.value.faults] == [path]
+    assert world.ports.ledger.migrations() == ()
+
+
+def test_a_missing_container_is_named(world: World) -> None:
+    """The source's own answer comes through, and nothing is registered."""
+    world.source.missing = True
+    with pytest.raises(NotFound, match="db/c"):
+        world.calm.operating.apply(SPEC)
+    assert world.ports.ledger.migrations() == ()
+
+
+def test_a_sink_with_another_migrations_receipts_is_refused(world: World) -> None:
+    """Two migrations never share a prefix: one could pass for the other's proof."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    operating.apply(SPEC.replace("name: sim", "name: other"))
+    with pytest.raises(Refused, match="belongs to migration 'sim'"):
+        operating.start("other")
+    archive = world.ports.archives.open("archive", "elsewhere")
+    archive.put_if_absent("receipts/x.json", b"{}")
+    third = SPEC.replace("name: sim", "name: third").replace(
+        "{container: archive}", "{container: archive, prefix: elsewhere}"
+    )
+    operating.apply(third)
+    with pytest.raises(Refused, match="receipts without an owner"):
+        operating.start("third")
+    assert world.ports.ledger.migration("third").state is MigrationState.REGISTERED
+
+
+def test_a_started_migrations_spec_cannot_change(world: World) -> None:
+    """Its slices follow the spec it started with; applying the same again is harmless."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.apply(SPEC.replace("budget_s: 2", "budget_s: 3"))
+    operating.start("sim")
+    with pytest.raises(WrongState, match="give the changed spec a new name"):
+        operating.apply(SPEC)
+    assert operating.apply(SPEC.replace("budget_s: 2", "budget_s: 3")).name == "sim"
+
+
+def test_a_migration_waits_for_those_it_comes_after(world: World) -> None:
+    """after: holds it back until they are complete."""
+    world.source.put("doc-1", ts=START_S - 200 * 86_400, body=1)
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    second = SPEC.replace("name: sim", "name: second").replace(
+        "{container: archive}", "{container: archive, prefix: second}"
+    )
+    operating.apply(second + "after: [sim]\npriority: 10\n")
+    operating.start("second")
+    world.calm.controller.tick()
+    assert world.ports.ledger.progress("second") is None
+    operating.start("sim")
+    world.calm.controller.tick()
+    assert world.ports.ledger.progress("sim") is not None
+    assert world.ports.ledger.progress("second") is None
+
+
+def test_health_says_when_nobody_decides(world: World) -> None:
+    """A running migration without a fresh decision is not healthy."""
+    operating = world.calm.operating
+    assert operating.health()["healthy"]
+    operating.apply(SPEC)
+    operating.start("sim")
+    assert not operating.health()["healthy"]
+    world.calm.controller.tick()
+    assert operating.health()["healthy"]
+    world.clock.advance(100)
+    assert not operating.health()["healthy"]

@@ -1,0 +1,187 @@
+"""A worker at the budget board: it follows the budget, obeys a 429, and never overspends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost, change_board
+from shared.domain.board import BOARD_AGE_MAX_S, BOARD_VALID_S, SEAT_TTL_S, Activity, Board, Seat
+from shared.domain.pacing import COOL_DOWN_S
+from shared.errors import Throttled, TransientError
+from tests.simulation.world import World, make_world
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    ru: float
+
+
+@pytest.fixture
+def world() -> World:
+    world = make_world(1)
+    grant(world, 100.0)
+    return world
+
+
+def grant(world: World, ru_per_s: float, *, in_flight: int = 2) -> None:
+    now_s = world.clock.now_s()
+
+    def granted(board: Board) -> Board:
+        return replace(
+            board,
+            budget_ru_per_s=ru_per_s,
+            shares_ru_per_s={"sim": ru_per_s},
+            in_flight={"sim": in_flight},
+            valid_until_s=now_s + BOARD_VALID_S,
+            decided_at_s=now_s,
+        )
+
+    change_board(world.ports, granted)
+
+
+def seat(slice_id: str) -> Seat:
+    return Seat(migration="sim", slice_id=slice_id, fence=1, activity=Activity.COPY, until_s=0)
+
+
+def seated(world: World, slice_id: str) -> Pacer:
+    pacer = Pacer.seated(world.ports, seat(slice_id))
+    assert pacer is not None
+    return pacer
+
+
+def spend(world: World, pacer: Pacer, seconds: float, ru: float) -> float:
+    """Ask as fast as allowed for a while; returns what was spent."""
+    until_s = world.clock.now_s() + seconds
+    spent = 0.0
+    while world.clock.now_s() < until_s:
+        pacer.call(lambda: Answer(ru))
+        spent += ru
+    return spent
+
+
+def test_one_worker_uses_the_whole_share_and_no_more(world: World) -> None:
+    """Within a half-second's burst and one operation."""
+    spent = spend(world, seated(world, "a"), 30.0, 7.0)
+    assert 0.9 * 3000 <= spent <= 3000 + 50 + 7
+
+
+def test_a_lower_budget_is_followed_within_two_seconds(world: World) -> None:
+    """In mid-slice: after the next look at the board the new pace is in force."""
+    pacer = seated(world, "a")
+    spend(world, pacer, 10.0, 5.0)
+    grant(world, 10.0)
+    spend(world, pacer, 2.0, 5.0)
+    assert pacer.rate_ru_per_s() == pytest.approx(10.0)
+
+
+def test_no_budget_means_waiting_then_giving_the_slice_back(world: World) -> None:
+    """Functions are not for waiting: after two minutes the slice goes back unharmed."""
+    pacer = seated(world, "a")
+    grant(world, 0.0)
+    world.clock.advance(3.0)
+    began_s = world.clock.now_s()
+    with pytest.raises(GivenBack):
+        pacer.call(lambda: Answer(1.0))
+    assert world.clock.now_s() - began_s < 150
+
+
+def test_an_expired_board_stops_spending(world: World) -> None:
+    """A controller that died leaves a board that grants nothing."""
+    pacer = seated(world, "a")
+    asked_at: list[float] = []
+
+    def ask() -> Answer:
+        asked_at.append(world.clock.now_s())
+        return Answer(10.0)
+
+    began_s = world.clock.now_s()
+    with pytest.raises(GivenBack):
+        while True:
+            pacer.call(ask)
+    assert max(asked_at) <= began_s + BOARD_VALID_S + 2.5
+
+
+def test_a_throttle_is_obeyed_at_once_and_told_to_everyone(world: World) -> None:
+    """No request for the cool-down, and the board makes all other workers hold too."""
+    pacer = seated(world, "a")
+    asked_at: list[float] = []
+
+    def ask() -> Answer:
+        asked_at.append(world.clock.now_s())
+        if len(asked_at) == 1:
+            raise Throttled("full", retry_after_s=0.2)
+        return Answer(1.0)
+
+    pacer.call(ask)
+    assert asked_at[1] - asked_at[0] >= COOL_DOWN_S
+    board = world.ports.boards.read()
+    assert board.throttled_at_s == asked_at[0]
+    assert board.rate_for(replace(seat("a"), until_s=9e9), asked_at[0] + 1) == 0.0
+
+
+def test_a_newcomer_waits_until_the_others_have_seen_it(world: World) -> None:
+    """Two workers together never spend more than the share, not even while one sits down."""
+    first = seated(world, "a")
+    spend(world, first, 5.0, 5.0)
+    second = seated(world, "b")
+    began_s = world.clock.now_s()
+    second.call(lambda: Answer(1.0))
+    assert world.clock.now_s() - began_s >= BOARD_AGE_MAX_S
+    first.call(lambda: Answer(1.0))
+    assert first.rate_ru_per_s() == second.rate_ru_per_s() == pytest.approx(50.0)
+
+
+def test_there_are_no_more_seats_than_the_decision_allows(world: World) -> None:
+    """And a slice in a living worker's hands is not given to another."""
+    seated(world, "a")
+    assert Pacer.seated(world.ports, seat("a")) is None
+    seated(world, "b")
+    with pytest.raises(NoRoom):
+        Pacer.seated(world.ports, seat("c"))
+
+
+def test_a_seat_that_ran_out_stops_its_worker(world: World) -> None:
+    """A worker that stood still too long must assume that someone else has its slice."""
+    pacer = seated(world, "a")
+    world.clock.advance(SEAT_TTL_S + 1)
+    with pytest.raises(SeatLost):
+        pacer.call(lambda: Answer(1.0))
+
+
+def test_a_seat_moves_to_another_slice_without_a_pause(world: World) -> None:
+    """The share stays divided by the same number, so nobody has to wait."""
+    pacer = seated(world, "a")
+    other = seated(world, "b")
+    world.clock.advance(BOARD_AGE_MAX_S)
+    other.call(lambda: Answer(1.0))
+    assert pacer.move_to("c", 1)
+    assert not other.move_to("c", 1)
+    board = world.ports.boards.read()
+    assert {s.slice_id for s in board.live_seats(world.clock.now_s())} == {"b", "c"}
+
+
+def test_a_broken_connection_is_tried_again_a_few_times(world: World) -> None:
+    """Then the failure is the slice's."""
+    pacer = seated(world, "a")
+    tries: list[int] = []
+
+    def ask() -> Answer:
+        tries.append(1)
+        raise TransientError("reset")
+
+    with pytest.raises(TransientError):
+        pacer.call(ask)
+    assert len(tries) == 4
+
+
+def test_what_was_spent_is_metered_by_the_minute(world: World) -> None:
+    """The totals are what the source charged, in the minute of the answer."""
+    pacer = seated(world, "a")
+    spent = spend(world, pacer, 90.0, 9.0)
+    pacer.leave()
+    minutes = world.ports.metering.by_minute(since_s=0)
+    assert sum(minutes.values()) == pytest.approx(spent)
+    assert len(minutes) >= 2
+    assert world.ports.boards.read().seats == ()
