@@ -42,7 +42,8 @@ def blobs(world: World) -> MemoryArchives:
 
 
 def staged_name(world: World, kind: str) -> str:
-    return next(n for n in blobs(world).names("archive", "staging/") if n.endswith(kind))
+    (target,) = world.ports.ledger.open_slices("sim")
+    return f"staging/{target.id}.{target.fence}.{kind}"
 
 
 def rewrite(world: World, kind: str, change: Callable[[bytes], bytes]) -> None:
