@@ -20,7 +20,7 @@ help: ## Print this list
 
 setup: python-matches $(PYTHON_STAMP) $(NODE_STAMP) ## Install everything into .venv and node_modules (PYTHON=… chooses the interpreter)
 
-demo: setup ## Rehearse a whole migration on this machine (ENGINE=embedded|adf, DEMO_KEEP=1 leaves it running)
+demo: setup ## Rehearse a whole migration on this machine (DEMO_KEEP=DIR leaves the archive there as files)
 	@$(BIN)/python -m sandbox.demo --engine $(ENGINE) $(ARGS)
 
 test: setup ## Run the tests (ARGS='-k governor' narrows them)

@@ -123,13 +123,21 @@ def janitor(timer: func.TimerRequest) -> None:
 @app.queue_trigger("message", queue_name=COPY_QUEUE, connection="AzureWebJobsStorage")
 def copy(message: func.QueueMessage) -> None:
     """Copy one slice."""
-    log.info("copy: %s", wiring.app().copying.run(message.get_body().decode()))
+    log.info(
+        "copy: %s",
+        wiring.app().burying.guarded(COPY_QUEUE, message.get_body(), wiring.app().copying.run),
+    )
 
 
 @app.queue_trigger("message", queue_name=VALIDATE_QUEUE, connection="AzureWebJobsStorage")
 def validate(message: func.QueueMessage) -> None:
     """Validate one slice."""
-    log.info("validate: %s", wiring.app().validating.run(message.get_body().decode()))
+    log.info(
+        "validate: %s",
+        wiring.app().burying.guarded(
+            VALIDATE_QUEUE, message.get_body(), wiring.app().validating.run
+        ),
+    )
 
 
 @app.queue_trigger("message", queue_name=f"{COPY_QUEUE}-poison", connection="AzureWebJobsStorage")

@@ -1,4 +1,4 @@
-"""Fills a ledger with done slices and times the controller's real tick over it, level by level.
+"""Prepares a ledger with a running migration, or times the controller's real ticks over it.
 
 Between two ticks one open slice is moved to done, so that every tick has one slice to plan, as
 when a migration is under way.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +25,7 @@ from shared.adapters.tables import OPERATIONS_MAX, Table, stored
 from shared.domain.slices import (
     Extent,
     FeedRange,
+    RangePlan,
     Slice,
     SliceState,
     Staged,
@@ -33,42 +33,48 @@ from shared.domain.slices import (
     Window,
 )
 from shared.domain.spec import spec_from, spec_text
-from shared.errors import Conflict, TransientError
 from shared.ports import Change, Entry
 
 NAME = "tick"
 TABLE = "ebbledger"
 IN_FLIGHT = 3
-WRITERS = 4  # Azurite has one thread; while it stores a batch, others are being spelt
 WARM_UP_TICKS = 3
 READS = 20
-TRIES_MAX = 5
 SHA256 = "0" * 64
-UPSETS_MAX = 200  # ticks until the first slices lie planned
+TICKS_MAX = 50  # until the survey is done or slices lie planned
 
 
 class Fixture:
-    """A running migration whose frontier lies behind as many slices as will ever be done."""
+    """A running migration in the ledger, with the ports it runs on."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, storage: str) -> None:
         self._app = wiring.app()
         self._ports = self._app.ports
-        tables = TableServiceClient.from_connection_string(job["storage"])
-        self._table = Table(tables, TABLE)
-        self._slices_max = int(job["levels"][-1])
-        self._width_s = 1
-        self._range = FeedRange(id="", token="")
+        self._table = Table(TableServiceClient.from_connection_string(storage), TABLE)
+
+    def prepare(self, job: Job) -> None:
+        """Survey, plan a few slices, and put the first done ones behind their frontier.
+
+        The frontier lies so far on that as many slices as will ever be done fit before it.
+        """
         self._app.operating.apply(spec_text(spec_from(_spec(job))))
         self._app.operating.start(NAME)
-        self._settle()
+        self._until(lambda: all(each.surveyed for each in self._ranges()))
+        (plan,) = self._ranges()
+        frontier_s = plan.earliest_s - 1
+        moved = replace(plan, frontier_s=frontier_s)
+        self._ports.ledger.commit(NAME, Change(ranges=(moved,)))
+        self._until(lambda: self.open_slices() > IN_FLIGHT)
+        width_s = frontier_s // int(job["slices_max"])
+        for start in range(0, int(job["slices"]), OPERATIONS_MAX):
+            end = min(start + OPERATIONS_MAX, int(job["slices"]))
+            self._insert([_synthetic(number, width_s, plan.range) for number in range(start, end)])
 
-    def fill(self, start: int, end: int) -> None:
-        """Done slices number `start` to `end`, a transaction of a hundred at a time."""
-        bounds = range(start, end, OPERATIONS_MAX)
-        with ThreadPoolExecutor(WRITERS) as pool:
-            batches = (range(at, min(at + OPERATIONS_MAX, end)) for at in bounds)
-            for _ in pool.map(self._insert, batches):
-                pass
+    def check_done(self, slice_id: str) -> None:
+        """Raise when the last of the done slices is not there."""
+        found = self._ports.ledger.slice(NAME, slice_id)
+        if found is None or found.id != slice_id or found.state is not SliceState.PROVEN:
+            raise BenchError(f"ticking: the ledger does not hold slice {slice_id} as done")
 
     def tick(self) -> Entry:
         """One tick that decided something."""
@@ -96,42 +102,29 @@ class Fixture:
         """How many are open now."""
         return len(self._ports.ledger.open_slices(NAME))
 
-    def _settle(self) -> None:
-        """Tick until the survey is done and slices lie ahead, behind a frontier set back once."""
-        for _ in range(UPSETS_MAX):
-            self.tick()
-            (plan,) = self._ports.ledger.ranges(NAME)
-            if plan.surveyed and not self._range.token:
-                self._range = plan.range
-                frontier_s = plan.earliest_s - 1
-                self._width_s = frontier_s // self._slices_max
-                moved = replace(plan, frontier_s=frontier_s)
-                self._ports.ledger.commit(NAME, Change(ranges=(moved,)))
-            elif self._range.token and self.open_slices() > IN_FLIGHT:
-                return
-        raise BenchError(f"ticking: no slices were planned in {UPSETS_MAX} ticks")
+    def _ranges(self) -> tuple[RangePlan, ...]:
+        return self._ports.ledger.ranges(NAME)
 
-    def _insert(self, numbers: Iterable[int]) -> None:
+    def _until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(TICKS_MAX):
+            self.tick()
+            if holds():
+                return
+        raise BenchError(f"ticking: nothing was surveyed or planned in {TICKS_MAX} ticks")
+
+    def _insert(self, slices: Sequence[Slice]) -> None:
         """As TableLedger spells them; it has no way to write a done slice that was never open."""
         writes = []
-        for done in self._synthetic(numbers):
+        for done in slices:
             thing = f"slice {done.id}"
             writes.append(stored(f"done|{key(done.id)}", thing, packed(done, thing=thing), ""))
-        for _ in range(TRIES_MAX):
-            try:
-                self._table.submit(key(NAME), writes, thing="done slices")
-            except TransientError:
-                continue  # Azurite resets a connection now and then
-            except Conflict:
-                return  # the try before was written, and only its answer was lost
-            return
-        raise BenchError(f"filling the ledger: {TRIES_MAX} tries without an answer")
+        self._table.submit(key(NAME), writes, thing="done slices")
 
-    def _synthetic(self, numbers: Iterable[int]) -> Iterator[Slice]:
-        for number in numbers:
-            window = Window(lo_s=number * self._width_s, hi_s=(number + 1) * self._width_s)
-            extent = Extent(window=window, range=self._range)
-            yield _done(Slice(migration=NAME, extent=extent, documents_planned=100))
+
+def _synthetic(number: int, width_s: int, feed: FeedRange) -> Slice:
+    window = Window(lo_s=number * width_s, hi_s=(number + 1) * width_s)
+    extent = Extent(window=window, range=feed)
+    return _done(Slice(migration=NAME, extent=extent, documents_planned=100))
 
 
 def _done(target: Slice) -> Slice:
@@ -171,18 +164,15 @@ def _spec(job: Job) -> dict[str, Any]:
     }
 
 
-def _levels(job: Job) -> dict[str, Any]:
+def _worked(job: Job) -> dict[str, Any]:
+    fixture = Fixture(str(job["storage"]))
+    if job["prepare"]:
+        fixture.prepare(job)
+        return {}
+    fixture.check_done(str(job["last"]))
     endpoints = {str(name): str(url) for name, url in job["endpoints"].items()}
-    fixture = Fixture(job)
-    rows = []
-    filled = 0
     with counted(endpoints) as requests:
-        for level in job["levels"]:
-            filling_ms = _timed_ms(lambda: fixture.fill(filled, level))  # noqa: B023 - called at once
-            filled = int(level)
-            row = _level(fixture, requests, int(job["ticks"]))
-            rows.append({"slices": level, **row, "filling_s": filling_ms / 1e3})
-    return {"rows": rows}
+        return _level(fixture, requests, int(job["ticks"]))
 
 
 def _level(fixture: Fixture, requests: Requests, ticks: int) -> dict[str, Any]:
@@ -219,4 +209,4 @@ def _timed_ms(work: Any) -> float:
 
 
 if __name__ == "__main__":
-    child_main(_levels)
+    child_main(_worked)

@@ -97,6 +97,8 @@ class Sandbox:
             "EBB_COSMOS_RESOURCE_ID": self.resource_id,
             "EBB_MANAGEMENT_ENDPOINT": self.management_endpoint,
             "EBB_CA_FILE": str(self.ca_file),
+            "EBB_TICK_SCHEDULE": "*/5 * * * * *",
+            "EBB_JANITOR_SCHEDULE": "0 */10 * * * *",
             **self.identity_settings(),
         }
 

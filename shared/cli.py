@@ -274,9 +274,11 @@ def _changes(entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _verify(options: argparse.Namespace, terminal: Terminal) -> int:
     def told(report: Report) -> None:
         if not terminal.as_json:
-            terminal.err.print(f"\r{report.receipts} receipts", end="")
+            terminal.err.print(f"\r{report.receipts:,} receipts verified", end="")
 
     report = wiring.build(os.environ).verifying.run(options.name, told)
+    if not terminal.as_json:
+        terminal.err.print()
     terminal.show(report.as_dict(), lambda: _report_text(report))
     return DONE if report.sound else PROBLEM
 

@@ -84,6 +84,12 @@ SETTINGS: tuple[Setting, ...] = (
         read=_text,
     ),
     Setting(
+        name="EBB_STORAGE_SUFFIX",
+        meaning="End of the storage accounts' addresses; another one in national clouds.",
+        default="core.windows.net",
+        read=_text,
+    ),
+    Setting(
         name="EBB_COSMOS_ENDPOINT",
         meaning="Address of the Cosmos DB account this Ebb serves.",
         default=None,
@@ -140,9 +146,10 @@ class Storage:
 
     connection_string: str
     account_name: str
+    suffix: str
 
     def endpoint(self, service: str) -> str:
-        return f"https://{self.account_name}.{service}.core.windows.net"
+        return f"https://{self.account_name}.{service}.{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +175,12 @@ def read_settings(values: Mapping[str, str]) -> Settings:
     state = Storage(
         connection_string=found["AzureWebJobsStorage"] or "",
         account_name=found["AzureWebJobsStorage__accountName"] or "",
+        suffix=found["EBB_STORAGE_SUFFIX"],
     )
     archive = Storage(
         connection_string=found["EBB_ARCHIVE_STORAGE"] or "",
         account_name=found["EBB_ARCHIVE_STORAGE__accountName"] or "",
+        suffix=found["EBB_STORAGE_SUFFIX"],
     )
     if not (state.connection_string or state.account_name):
         advice = "set a connection string, or AzureWebJobsStorage__accountName"

@@ -98,7 +98,7 @@ def _kind(error: AzureError) -> tuple[type[EbbError], str]:
         return TransientError, "check that the storage account can be reached, then try again"
     status = status_of(error)
     if isinstance(error, ClientAuthenticationError) or status in {_UNAUTHORIZED, _FORBIDDEN}:
-        advice = "give the app's identity the storage roles of infra/, or open the network to it"
+        advice = "give the app's identity the roles that the README lists, or open the network"
         return PermanentError, advice
     if status is None:
         return _without_status(error)

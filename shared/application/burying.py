@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shared.application.bundle import Ports
-from shared.application.dispatching import read_work
+from shared.application.dispatching import named_in, read_work
 from shared.application.settling import settle_failure
 from shared.domain.slices import Cause, SliceState
 from shared.errors import EbbError, PermanentError
@@ -15,6 +17,16 @@ TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to rec
 class Burying:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+
+    def guarded(self, queue: str, body: bytes, work: Callable[[str], str]) -> str:
+        """Do the work; a message that no retry can mend goes to the poison queue at once."""
+        text = body.decode("utf-8", errors="replace")
+        try:
+            named_in(text)
+            return work(text)
+        except PermanentError as error:
+            self._ports.mail.send(f"{queue}-poison", text)
+            return f"a message of {queue} went to poison: {error}"
 
     def run(self, queue: str, body: bytes) -> str:
         """Record a poison message; returns what was recorded, for the log."""

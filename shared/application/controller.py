@@ -37,7 +37,8 @@ from shared.ports import Change, Entry, Held
 MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls stay bounded
 READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
 SURVEY_SHARE = 0.1  # of the budget: planning costs a few per cent of what copying costs
-OPEN_MAX = 24  # slices planned ahead of the workers
+OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out small
+OPEN_MAX = 24
 AHEAD_S = 60.0  # work for two ticks lies ready, so that a late tick starves nobody
 QUARANTINED_MAX = 20  # more than these is not a few odd documents
 FENCE_MAX = 60  # claims without a result: the slice kills whoever works on it
@@ -348,7 +349,7 @@ def _demand(view: Plans) -> Demand:
 
 def _ahead(spec: MigrationSpec, share: Share) -> int:
     rounds = 1 + math.ceil(AHEAD_S / spec.slice.budget_s)
-    return min(OPEN_MAX, max(1, share.in_flight) * rounds)
+    return min(OPEN_MAX, max(OPEN_MIN, share.in_flight * rounds))
 
 
 def _capacity(views: list[Plans]) -> tuple[float, str]:

@@ -28,6 +28,7 @@ from shared.domain.spec import MigrationSpec
 from shared.errors import (
     Conflict,
     EbbError,
+    PermanentError,
     TransientError,
     Uncanonical,
 )
@@ -131,7 +132,8 @@ class Copying:
         if copied is None:
             return f"slice {work.slice.id} went to someone else while it was copied", False
         self._ports.mail.send(VALIDATE_QUEUE, work_message(copied))
-        return f"slice {copied.id} copied: {staged.documents} documents, fence {copied.fence}", True
+        outcome = f"slice {copied.id} copied: {staged.documents} documents, fence {copied.fence}"
+        return outcome, claimed.spec.validation == "readback"  # a reread needs the seat next
 
     def _claim(self, work: Work) -> Work | None:
         claimed = work.slice.claimed()
@@ -160,6 +162,8 @@ def _cause(error: EbbError) -> Cause:
         return Cause.DOCUMENT
     if isinstance(error, Incomplete):
         return Cause.INCOMPLETE
+    if isinstance(error, PermanentError):
+        return Cause.FAULT
     return Cause.TRANSIENT
 
 

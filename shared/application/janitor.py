@@ -10,9 +10,9 @@ from itertools import islice
 
 from shared.application.bundle import Ports
 from shared.domain.receipt import STAGING, read_receipt, receipt_name, staged_slice
-from shared.domain.slices import SliceState
+from shared.domain.slices import Migration, MigrationState, SliceState
 from shared.domain.spec import parse_spec
-from shared.errors import PermanentError
+from shared.errors import EbbError, PermanentError
 from shared.ports import Archive
 
 BLOBS_PER_SWEEP_MAX = 2_000  # of one migration: a sweep ends well within a function's time
@@ -27,6 +27,7 @@ class Swept:
     blobs: int
     decisions: int
     metering: int
+    troubles: tuple[str, ...] = ()
 
 
 class Janitor:
@@ -35,21 +36,28 @@ class Janitor:
 
     def sweep(self) -> Swept:
         now_s = self._ports.clock.now_s()
-        blobs = sum(self._sweep_one(m.name, now_s) for m in self._ports.ledger.migrations())
+        blobs, troubles = 0, []
+        for migration in self._ports.ledger.migrations():
+            if migration.state is MigrationState.REGISTERED:
+                continue
+            try:
+                blobs += self._sweep_one(migration, now_s)
+            except EbbError as error:
+                troubles.append(f"{migration.name}: {error}")
         decisions = self._ports.journal.forget(
             before_s=now_s - DECISIONS_KEPT_S, limit=ROWS_PER_SWEEP_MAX
         )
         metering = self._ports.metering.forget(
             before_s=int(now_s) - METERING_KEPT_S, limit=ROWS_PER_SWEEP_MAX
         )
-        return Swept(blobs=blobs, decisions=decisions, metering=metering)
+        return Swept(blobs=blobs, decisions=decisions, metering=metering, troubles=tuple(troubles))
 
-    def _sweep_one(self, name: str, now_s: float) -> int:
-        spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+    def _sweep_one(self, migration: Migration, now_s: float) -> int:
+        spec = parse_spec(migration.spec_text)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         swept = 0
         for stored in islice(archive.stored(STAGING), BLOBS_PER_SWEEP_MAX):
-            if self._unneeded(archive, name, stored.name, now_s - stored.modified_s):
+            if self._unneeded(archive, migration.name, stored.name, now_s - stored.modified_s):
                 archive.delete(stored.name)
                 swept += 1
         return swept

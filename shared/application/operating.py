@@ -141,6 +141,7 @@ class Operating:
         spec = parse_spec(migration.spec_text)
         self._check_source(spec)
         until_s = migration.until_s or self._until_s(spec)
+        self._check_predecessors(spec)
         self._own_sink(migration, spec)
         moved = migration.moved(
             MigrationState.RUNNING, reason="started by hand", now_s=self._ports.clock.now_s()
@@ -181,7 +182,9 @@ class Operating:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
         running = [
-            m.name for m in self._ports.ledger.migrations() if m.state is MigrationState.RUNNING
+            m.name
+            for m in self._ports.ledger.migrations()
+            if m.state is MigrationState.RUNNING and not self._waits_for(m, parse_spec(m.spec_text))
         ]
         return {
             "healthy": not running or now_s < board.valid_until_s,
@@ -200,14 +203,20 @@ class Operating:
         now_s = self._ports.clock.now_s()
         running = migration.state is MigrationState.RUNNING
         fresh = running and now_s < board.valid_until_s
+        spec = parse_spec(migration.spec_text)
+        waits_for = self._waits_for(migration, spec)
+        if waits_for:
+            pace = f"waiting for {', '.join(waits_for)} to complete"
+        else:
+            pace = board.reason if fresh else f"{migration.state.value}: {migration.reason}"
         return Status(
             migration=migration,
-            spec=parse_spec(migration.spec_text),
+            spec=spec,
             progress=self._ports.ledger.progress(migration.name),
             slices=self._ports.ledger.open_slices(migration.name),
             budget_ru_per_s=board.budget_ru_per_s if fresh else 0.0,
             share_ru_per_s=board.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
-            pace_reason=board.reason if fresh else f"{migration.state.value}: {migration.reason}",
+            pace_reason=pace,
             now_s=now_s,
         )
 
@@ -276,6 +285,28 @@ class Operating:
             )
             raise Invalid("the spec", (fault,))
         return Window(lo_s=0, hi_s=min(until_s, latest_s)).hi_s
+
+    def _check_predecessors(self, spec: MigrationSpec) -> None:
+        known = {migration.name for migration in self._ports.ledger.migrations()}
+        unknown = [name for name in spec.after if name not in known]
+        if unknown:
+            fault = Fault(
+                path="$.after",
+                seen=f"there is no migration {', '.join(unknown)}",
+                advice="apply it first, or correct its name",
+            )
+            raise Invalid("the spec", (fault,))
+
+    def _waits_for(self, migration: Migration, spec: MigrationSpec) -> list[str]:
+        """Predecessors of a running migration that are not complete yet."""
+        if migration.state is not MigrationState.RUNNING or not spec.after:
+            return []
+        complete = {
+            each.name
+            for each in self._ports.ledger.migrations()
+            if each.state is MigrationState.COMPLETED
+        }
+        return [name for name in spec.after if name not in complete]
 
     def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)

@@ -95,7 +95,7 @@ def change_board(ports: Ports, change: Callable[[Board], Board | None]) -> Board
 class Pacer:
     """One seat. Not for sharing between threads."""
 
-    def __init__(self, ports: Ports, seat: Seat, board: Board) -> None:
+    def __init__(self, ports: Ports, seat: Seat, board: Board, *, waits_s: float) -> None:
         now_s = ports.clock.now_s()
         self._ports = ports
         self._seat = seat
@@ -103,24 +103,34 @@ class Pacer:
         self._read_at_s = now_s
         self._renewed_at_s = now_s
         self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=board.rate_for(seat, now_s))
-        self._first_at_s = now_s + (BOARD_AGE_MAX_S if _has_company(board, seat, now_s) else 0.0)
+        self._first_at_s = now_s + waits_s
         self.meter = OwnMeter(ports, ports.names.new())
         self.throttles = 0
 
     @classmethod
     def seated(cls, ports: Ports, seat: Seat) -> Pacer | None:
-        """Take the seat; None when someone works on the slice, NoRoom when all seats are taken."""
+        """Take the seat; None when someone works on the slice, NoRoom when all seats are taken.
+
+        Others divide the share without a newcomer until they look again, so it waits that long,
+        unless it has the table to itself or takes a place that was just left.
+        """
+        waits_s = 0.0
 
         def sit(board: Board) -> Board | None:
+            nonlocal waits_s
             now_s = ports.clock.now_s()
             if board.works_on(seat.migration, seat.slice_id, now_s):
                 return None
             if board.spends(seat) and not board.has_room(seat.migration, now_s):
                 raise NoRoom(f"all seats of {seat.migration} are taken")
-            return board.seated(replace(seat, until_s=now_s + SEAT_TTL_S), now_s)
+            after = board.seated(replace(seat, until_s=now_s + SEAT_TTL_S), now_s)
+            before = board.divided_by(seat.migration, now_s)
+            crowds = 0 < before < after.divided_by(seat.migration, now_s)
+            waits_s = BOARD_AGE_MAX_S if crowds else 0.0
+            return after
 
         board = change_board(ports, sit)
-        return None if board is None else cls(ports, seat, board)
+        return None if board is None else cls(ports, seat, board, waits_s=waits_s)
 
     def move_to(self, slice_id: str, fence: int) -> bool:
         """Keep the seat for another slice of the migration; False when someone else has it.
@@ -238,8 +248,3 @@ class Pacer:
         board = change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=hold_s))
         if board is not None:
             self._board = board
-
-
-def _has_company(board: Board, seat: Seat, now_s: float) -> bool:
-    """Others divide the share without us until they look again, so a newcomer waits that long."""
-    return any(other.key != seat.key for other in board.spending_seats(seat.migration, now_s))

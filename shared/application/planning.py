@@ -20,6 +20,7 @@ from shared.domain.slices import (
     Progress,
     RangePlan,
     Slice,
+    SliceState,
     Window,
 )
 from shared.domain.spec import MigrationSpec
@@ -290,6 +291,8 @@ def _advanced(plan: RangePlan, window: Window, count: int) -> RangePlan:
 def _open_by_range(slices: tuple[Slice, ...]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for each in slices:
+        if each.state is SliceState.QUARANTINED:
+            continue
         counts[each.extent.range.id] = counts.get(each.extent.range.id, 0) + 1
     return counts
 

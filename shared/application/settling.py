@@ -62,7 +62,7 @@ def settle_released(ports: Ports, work: Work, ru: float) -> None:
     )
 
 
-def settle_proven(ports: Ports, work: Work, promise: Promise) -> str:
+def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> str:
     """Record a proven slice and add what its receipt says to the totals, exactly once."""
 
     def proven(current: Slice, progress: Progress) -> tuple[Slice, Progress]:
@@ -78,7 +78,7 @@ def settle_proven(ports: Ports, work: Work, promise: Promise) -> str:
             superseded=promise.superseded,
         )
         done = current.proven(staged=receipted, receipt_sha256=promise.receipt_sha256)
-        totals = replace(progress, ru_spent=progress.ru_spent + receipted.ru_spent)
+        totals = replace(progress, ru_spent=progress.ru_spent + receipted.ru_spent + ru)
         return done, totals.with_proven(done)
 
     settled = settle(ports, work, proven)

@@ -84,13 +84,18 @@ class Validating:
             promise = validation.run()
         except Mismatch as error:
             return settle_failure(
-                self._ports, work, cause=Cause.MISMATCH, error=error, mismatches=error.total
+                self._ports,
+                work,
+                cause=Cause.MISMATCH,
+                error=error,
+                ru=pacer.meter.spent_ru,
+                mismatches=error.total,
             )
         except (SeatLost, GivenBack, TransientError):
             raise
         except EbbError as error:
             return settle_failure(self._ports, work, cause=Cause.FAULT, error=error)
-        outcome = settle_proven(self._ports, work, promise)
+        outcome = settle_proven(self._ports, work, promise, ru=pacer.meter.spent_ru)
         validation.clear_staging()
         return outcome
 

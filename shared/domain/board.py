@@ -14,6 +14,7 @@ BOARD_AGE_MAX_S = 5.0  # a worker that could not read for two rounds and a half 
 BOARD_VALID_S = 90.0  # three ticks: a controller that died stops everything within this
 SEAT_TTL_S = 45.0
 SEAT_RENEW_EVERY_S = 10.0
+VACANT_S = 2 * BOARD_AGE_MAX_S  # half to be taken over in, half for everybody to have seen it
 
 
 class Activity(StrEnum):
@@ -40,6 +41,14 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vacancy:
+    """A spending seat just left: it still counts, so that a successor changes nobody's share."""
+
+    migration: str
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     budget_ru_per_s: float = 0.0
     shares_ru_per_s: dict[str, float] = field(default_factory=dict)
@@ -51,6 +60,7 @@ class Board:
     throttled_at_s: float = 0.0
     controller_token: int = 0
     seats: tuple[Seat, ...] = ()
+    vacancies: tuple[Vacancy, ...] = ()
     version: str = ""
 
     def live_seats(self, now_s: float) -> tuple[Seat, ...]:
@@ -78,8 +88,13 @@ class Board:
             return 0.0
         if not self.holds(seat, now_s) or not self.spends(seat):
             return 0.0
-        spending = self.spending_seats(seat.migration, now_s)
-        return self.shares_ru_per_s.get(seat.migration, 0.0) / len(spending)
+        share = self.shares_ru_per_s.get(seat.migration, 0.0)
+        return share / self.divided_by(seat.migration, now_s)
+
+    def divided_by(self, migration: str, now_s: float) -> int:
+        """How many parts a migration's share is cut into: seats, and places just left."""
+        left = sum(1 for v in self.vacancies if v.migration == migration and v.until_s > now_s)
+        return len(self.spending_seats(migration, now_s)) + left
 
     def has_room(self, migration: str, now_s: float) -> bool:
         taken = len(self.spending_seats(migration, now_s))
@@ -88,12 +103,28 @@ class Board:
     def seated(self, seat: Seat, now_s: float) -> Board:
         """With the seat taken or renewed; seats whose worker went silent are cleared."""
         others = tuple(s for s in self.live_seats(now_s) if s.key != seat.key)
-        return replace(self, seats=(*others, seat))
+        vacancies = self.vacancies
+        if self.spends(seat) and not self.holds(seat, now_s):
+            vacancies = _one_taken(vacancies, seat.migration, now_s)
+        return replace(self, seats=(*others, seat), vacancies=vacancies)
 
     def left(self, seat: Seat, now_s: float) -> Board:
-        return replace(self, seats=tuple(s for s in self.live_seats(now_s) if s.key != seat.key))
+        vacancies = tuple(v for v in self.vacancies if v.until_s > now_s)
+        if self.spends(seat) and self.holds(seat, now_s):
+            gone = Vacancy(migration=seat.migration, until_s=now_s + VACANT_S)
+            vacancies = (*vacancies, gone)
+        others = tuple(s for s in self.live_seats(now_s) if s.key != seat.key)
+        return replace(self, seats=others, vacancies=vacancies)
 
     def throttled(self, *, now_s: float, hold_s: float) -> Board:
         """One worker met a 429: everybody holds."""
         until = max(self.throttled_until_s, now_s + hold_s)
         return replace(self, throttled_until_s=until, throttled_at_s=now_s)
+
+
+def _one_taken(vacancies: tuple[Vacancy, ...], migration: str, now_s: float) -> tuple[Vacancy, ...]:
+    """Without the first place a newcomer may take: one that no worker counts as gone already."""
+    for index, each in enumerate(vacancies):
+        if each.migration == migration and each.until_s - now_s >= BOARD_AGE_MAX_S:
+            return (*vacancies[:index], *vacancies[index + 1 :])
+    return vacancies

@@ -65,14 +65,16 @@ def value_at(document: Mapping[str, Any], path: str) -> Any:
 
 
 def _needs_care(root: Any) -> bool:
-    """Whether any number in the value is one that orjson would not write by value.
+    """Whether orjson would not write the value as the canonical form has it.
+
+    That is so for whole floats, great integers, and what is nested too deep to be accepted.
 
     The types of a container's members are gathered in one C-speed pass, so that text-heavy
     documents cost almost nothing.
     """
-    waiting = [root]
+    waiting = [(root, 0)]
     while waiting:
-        value = waiting.pop()
+        value, depth = waiting.pop()
         if isinstance(value, dict):
             members: Any = value.values()
         elif isinstance(value, list):
@@ -81,13 +83,15 @@ def _needs_care(root: Any) -> bool:
             return True
         else:
             continue
+        if depth > DEPTH_MAX:
+            return True
         kinds = set(map(type, members))
         if kinds <= _PLAIN:
             continue
         for member in members:
             kind = type(member)
             if kind is dict or kind is list:
-                waiting.append(member)
+                waiting.append((member, depth + 1))
             elif kind not in _PLAIN and _odd_number(member):
                 return True
     return False

@@ -177,7 +177,7 @@ class Slice:
 
     def failed(self, *, cause: Cause, error: str, now_s: float, attempts_max: int) -> Slice:
         failures = self.failures + 1
-        spent = failures >= attempts_max or cause is Cause.DOCUMENT
+        spent = failures >= attempts_max or cause in {Cause.DOCUMENT, Cause.FAULT}
         return replace(
             self,
             state=SliceState.QUARANTINED if spent else SliceState.FAILED,

@@ -16,6 +16,7 @@ from azure.storage.blob import ContainerClient
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from sandbox.cosmos.backing import StoredDocument
+from sandbox.cosmos.faults import Fault
 from sandbox.rehearsal import (
     FunctionApp,
     HostOptions,
@@ -116,32 +117,32 @@ def test_a_second_reading_of_the_source_confirms_the_first(
     assert_whole(app, place, status, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "throttle_first_page",
-        "empty_page_with_continuation",
-        "status_503",
-        "reset",
-        "truncated_body",
-    ],
+FAULTS: tuple[Fault, ...] = (
+    "throttle_first_page",
+    "empty_page_with_continuation",
+    "status_503",
+    "reset",
+    "truncated_body",
 )
+
+
 def test_faults_of_the_source_lose_nothing(
-    app: FunctionApp,
-    new_place: Callable[[SeedPlan], Place],
-    tmp_path: Path,
-    fault: Any,
+    app: FunctionApp, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:
-    """Whatever the source does wrong now and then, the archive is whole in the end."""
-    place = new_place(SeedPlan(documents=150, usual_kb=8, large_share=0.0))
-    for after in (3, 9, 15):
-        place.sandbox.admin.add_fault(fault, origin="ebb", kind="any", after=after, times=1)
+    """Throttled, empty, cut-off and broken answers: the archive is whole in the end."""
+    place = new_place(SMALL)
+    admin = place.sandbox.admin
+    for number, fault in enumerate(FAULTS):
+        for after in (number, 10 + number, 20 + number, 30 + number):
+            admin.add_fault(fault, origin="ebb", after=after, times=1)
     try:
         begin_despite_faults(app, place)
         status = ended(app, place, "completed", "halted")
+        hits = sum(fault["hit"] for fault in admin.faults())
     finally:
-        place.sandbox.admin.clear_faults()
+        admin.clear_faults()
     assert status["state"] == "completed", status["reason"]
+    assert hits >= 2 * len(FAULTS)
     assert_whole(app, place, status, tmp_path)
 
 

@@ -36,9 +36,7 @@ numbers = (
 scalars = st.none() | st.booleans() | numbers | keys
 _trees: st.SearchStrategy[Any] = st.recursive(
     scalars,
-    lambda inner: (
-        st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5)
-    ),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),
     max_leaves=20,
 )
 # Documents arrive as JSON text, and only what such text can say is a document.

@@ -33,9 +33,9 @@ def _text(text: str) -> str:
 
 def _character(character: str) -> str:
     point = ord(character)
-    if point < 0x20 or character in '"\\':  # noqa: PLR2004 - the control characters of JSON
+    if point < 0x20 or character in '"\\':
         return _SHORT.get(character, f"\\u{point:04x}")
-    return f"\\u{point:04x}" if 0xD800 <= point <= 0xDFFF else character  # noqa: PLR2004
+    return f"\\u{point:04x}" if 0xD800 <= point <= 0xDFFF else character
 
 
 def _number(shortest: Decimal, *, exact: Decimal) -> str:

@@ -22,7 +22,7 @@ from shared.errors import Uncanonical
 from tests.property import reference
 from tests.property.drawing import EDGE_FLOATS, EDGE_INTS, EDGE_KEYS, keys, numbers, scalars, trees
 
-ALL_EDGES = [*EDGE_FLOATS, *EDGE_INTS, *EDGE_KEYS, None, True, False, [], {}]
+ALL_EDGES: list[Any] = [*EDGE_FLOATS, *EDGE_INTS, *EDGE_KEYS, None, True, False, [], {}]
 
 
 def same(left: Any, right: Any) -> bool:
@@ -111,9 +111,7 @@ def test_a_scalar_that_changes_changes_the_digest(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SYSTEM_PROPERTIES)), trees), trees)
-def test_system_properties_of_a_document_never_matter(
-    system: dict[str, Any], value: Any
-) -> None:
+def test_system_properties_of_a_document_never_matter(system: dict[str, Any], value: Any) -> None:
     """The source rewrites them at will; below the top level they are data."""
     document = {"id": "a", "v": {"_ts": value}}
     assert canonical_document({**system, **document}) == canonical_bytes(document)

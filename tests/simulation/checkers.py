@@ -1,4 +1,4 @@
-"""What must hold whatever happened, checked from the stored bytes without the product's own logic."""
+"""What must hold whatever happened, checked from the stored bytes by other code."""
 
 from __future__ import annotations
 

@@ -142,5 +142,3 @@ def nested(world: World, rng: random.Random, changed: set[str]) -> None:
 def test_whatever_happens_nothing_is_lost_doubled_or_unreceipted(seed: int) -> None:
     """Replay a failure by its seed: the same misfortune comes again."""
     simulate(seed, ranges=1 + seed % 3)
-
-

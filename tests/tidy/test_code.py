@@ -18,7 +18,7 @@ ENVIRONMENT_ROOMS = {"sandbox", "bench"}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 
 # function_app.py may reach these rooms; everything else goes through wiring.
-TRIGGER_DOORS = ("shared.wiring", "shared.errors", "shared.ports", "shared.domain")
+TRIGGER_DOORS = ("shared.wiring", "shared.faces", "shared.errors", "shared.ports", "shared.domain")
 NOT_DEPLOYED = ("sandbox", "bench", "tests", "tools")
 
 

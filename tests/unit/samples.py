@@ -61,9 +61,7 @@ def a_plan(
     )
 
 
-def a_row(
-    number: int = 0, *, sha256: str = "ab" * 32, ts: int = MAY_S, row_group: int = 0
-) -> Row:
+def a_row(number: int = 0, *, sha256: str = "ab" * 32, ts: int = MAY_S, row_group: int = 0) -> Row:
     return Row(
         id=f"order-{number}",
         partition_key=f'["customer-{number % 3}"]',

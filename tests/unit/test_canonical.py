@@ -99,7 +99,9 @@ def test_a_number_beyond_doubles_is_refused(spelling: str) -> None:
         canonical_bytes(json.loads(spelling))
 
 
-@pytest.mark.parametrize("value", [(1, 2), {1, 2}, b"x", object(), 1j], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [(1, 2), {1, 2}, b"x", object(), 1j], ids=lambda value: type(value).__name__
+)
 def test_what_json_does_not_know_is_refused(value: object) -> None:
     """The message names the type."""
     with pytest.raises(Uncanonical, match=type(value).__name__):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -87,6 +88,11 @@ def test_no_budget_means_waiting_then_giving_the_slice_back(world: World) -> Non
     assert world.clock.now_s() - began_s < 150
 
 
+def spend_for_ever(pacer: Pacer, ask: Callable[[], Answer]) -> None:
+    while True:
+        pacer.call(ask)
+
+
 def test_an_expired_board_stops_spending(world: World) -> None:
     """A controller that died leaves a board that grants nothing."""
     pacer = seated(world, "a")
@@ -98,8 +104,7 @@ def test_an_expired_board_stops_spending(world: World) -> None:
 
     began_s = world.clock.now_s()
     with pytest.raises(GivenBack):
-        while True:
-            pacer.call(ask)
+        spend_for_ever(pacer, ask)
     assert max(asked_at) <= began_s + BOARD_VALID_S + 2.5
 
 
@@ -131,6 +136,29 @@ def test_a_newcomer_waits_until_the_others_have_seen_it(world: World) -> None:
     assert world.clock.now_s() - began_s >= BOARD_AGE_MAX_S
     first.call(lambda: Answer(1.0))
     assert first.rate_ru_per_s() == second.rate_ru_per_s() == pytest.approx(50.0)
+
+
+def test_a_successor_takes_the_place_just_left_without_waiting(world: World) -> None:
+    """The share stays cut into as many parts as before, so nobody spends more meanwhile."""
+    first, leaving = seated(world, "a"), seated(world, "b")
+    for pacer in (first, leaving):
+        pacer.call(lambda: Answer(1.0))
+    leaving.leave()
+    world.clock.advance(3.0)
+    successor = seated(world, "c")
+    began_s = world.clock.now_s()
+    successor.call(lambda: Answer(1.0))
+    assert world.clock.now_s() - began_s < 1.0
+    first.call(lambda: Answer(1.0))
+    assert first.rate_ru_per_s() == successor.rate_ru_per_s() == pytest.approx(50.0)
+
+
+def test_a_place_left_empty_goes_to_those_who_stay(world: World) -> None:
+    """After a while nobody comes, and the whole share is used again."""
+    first, leaving = seated(world, "a"), seated(world, "b")
+    leaving.leave()
+    spend(world, first, 15.0, 1.0)
+    assert first.rate_ru_per_s() == pytest.approx(100.0)
 
 
 def test_there_are_no_more_seats_than_the_decision_allows(world: World) -> None:

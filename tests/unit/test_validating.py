@@ -71,7 +71,7 @@ def flip(data: bytes) -> bytes:
 def test_harmed_staging_is_refused_and_copied_again(
     world: World, kind: str, change: Callable[[bytes], bytes]
 ) -> None:
-    """A flipped bit, a cut or an added byte, an empty blob: no receipt, a new attempt, then proof."""
+    """A flipped bit, a cut or an added byte, an empty blob: a new attempt, then proof."""
     rewrite(world, kind, change)
     outcome = validate(world)
     assert "failed (mismatch)" in outcome

@@ -1,0 +1,150 @@
+"""What HTTP callers see: each failure's status, and numbers within their bounds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shared.domain.governor import Decision, Reason, Share
+from shared.errors import (
+    Conflict,
+    EbbError,
+    Fault,
+    Invalid,
+    NotFound,
+    PermanentError,
+    Refused,
+    Throttled,
+    TransientError,
+    Uncanonical,
+    Unreadable,
+    WrongState,
+)
+from shared.faces import (
+    BODY_BYTES_MAX,
+    entry_shown,
+    migration_shown,
+    number,
+    problem,
+    shown,
+    spec_body,
+    unexpected,
+)
+from shared.ports import Entry
+from tests.unit.samples import a_migration
+
+FAULT = Fault(path="$.name", seen="saw 5", advice="write text")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Invalid("the spec", (FAULT,)), 422),
+        (NotFound("x"), 404),
+        (WrongState("x"), 409),
+        (Refused("x"), 409),
+        (Conflict("x"), 409),
+        (TransientError("x"), 503),
+        (Throttled("x", retry_after_s=1.0), 503),
+        (PermanentError("x"), 500),
+        (Uncanonical("x"), 500),
+        (Unreadable("x"), 500),
+        (EbbError("x"), 500),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_every_failure_has_its_status_and_its_words(error: EbbError, status: int) -> None:
+    """Problem details as RFC 9457 has them: the same status inside and outside."""
+    answer = problem(error)
+    body = json.loads(answer.body)
+    assert answer.status == body["status"] == status
+    assert answer.media == "application/problem+json"
+    assert body["type"] == "about:blank"
+    assert body["title"]
+    assert body["detail"] == str(error)
+    assert ("errors" in body) == isinstance(error, Invalid)
+
+
+def test_an_invalid_input_lists_its_faults_as_data() -> None:
+    """A program can point at the field."""
+    body = json.loads(problem(Invalid("the spec", (FAULT, FAULT))).body)
+    assert body["errors"] == [{"path": "$.name", "seen": "saw 5", "advice": "write text"}] * 2
+
+
+def test_an_unexpected_failure_tells_only_where_to_look() -> None:
+    """Never a traceback."""
+    answer = unexpected("inv-1")
+    assert (answer.status, answer.media) == (500, "application/problem+json")
+    assert "inv-1" in json.loads(answer.body)["detail"]
+
+
+def test_a_result_is_shown_as_json() -> None:
+    """What JSON does not know is shown as text."""
+    answer = shown({"a": [1, "é"], "b": Reason.SLACK, "c": b"x"}, status=202)
+    assert (answer.status, answer.media) == (202, "application/json")
+    assert json.loads(answer.body) == {"a": [1, "é"], "b": "slack", "c": "b'x'"}
+
+
+def test_a_body_is_read_as_utf_8_within_its_limit() -> None:
+    """A byte more is no spec."""
+    assert spec_body("é".encode() * (BODY_BYTES_MAX // 2)) == "é" * (BODY_BYTES_MAX // 2)
+    with pytest.raises(Invalid, match=f"{BODY_BYTES_MAX + 1} bytes"):
+        spec_body(b"x" * (BODY_BYTES_MAX + 1))
+    with pytest.raises(Invalid, match="not UTF-8"):
+        spec_body(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(None, 5.0), ("", 5.0), ("0", 0.0), ("10", 10.0), ("1e1", 10.0), ("2.5", 2.5)],
+)
+def test_a_number_is_read_or_its_default_taken(text: str | None, value: float) -> None:
+    """Both bounds are allowed."""
+    assert number("limit", text, 5.0, most=10.0) == value
+
+
+@pytest.mark.parametrize("text", ["-1", "10.1", "nan", "inf", "-inf", "ten", "1,5", "x" * 999])
+def test_a_number_out_of_bounds_is_a_fault(text: str) -> None:
+    """The parameter is named and its bounds are told."""
+    with pytest.raises(Invalid) as caught:
+        number("limit", text, 5.0, most=10.0)
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.advice) == ("limit", "write a number from 0 to 10")
+    assert len(fault.seen) < 60
+
+
+def test_a_migration_is_shown_without_its_spec() -> None:
+    """State and reason; what is cold only once that is fixed."""
+    assert migration_shown(a_migration()) == {
+        "name": "orders-2025",
+        "state": "running",
+        "reason": "started",
+        "cold_until_s": None,
+    }
+    assert migration_shown(replace(a_migration(), until_s=9))["cold_until_s"] == 9
+
+
+def test_an_entry_is_shown_with_its_reason_and_shares() -> None:
+    """Everything a person needs to understand the pace."""
+    decision = Decision(
+        at_s=1.0,
+        budget_ru_per_s=1_500.04,
+        reason=Reason.SLACK,
+        sentence="spending",
+        capacity_ru_per_s=5_000.0,
+        ceiling=0.8,
+        business_ru_per_s=2_500.0,
+        reading_age_s=None,
+    )
+    share = Share(migration="a", ru_per_s=9.96, in_flight=2, batch_documents=32)
+    seen = entry_shown(Entry(decision=decision, shares=(share,), own_ru_per_s=0.04))
+    assert (seen["reason"], seen["budget_ru_per_s"], seen["own_ru_per_s"]) == (
+        "slack",
+        1_500.0,
+        0.0,
+    )
+    assert seen["shares"] == {"a": {"ru_per_s": 10.0, "in_flight": 2, "batch_documents": 32}}
+    assert seen["reading_age_s"] is None
+    assert json.loads(shown(seen).body) == seen
