@@ -39,6 +39,7 @@ from shared.application.verifying import Verifying
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
+DOWNLOAD_BYTES = 4 << 20  # a blob is read in pieces of this size; the SDK's 32 MB are kept whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,11 @@ def _tables(storage: Storage, credential: TokenCredential) -> TableServiceClient
 
 
 def _blobs(storage: Storage, credential: TokenCredential) -> BlobServiceClient:
-    options: dict[str, Any] = {"retry_total": 3}
+    options: dict[str, Any] = {
+        "retry_total": 3,
+        "max_single_get_size": DOWNLOAD_BYTES,
+        "max_chunk_get_size": DOWNLOAD_BYTES,
+    }
     if storage.connection_string:
         return BlobServiceClient.from_connection_string(storage.connection_string, **options)
     return BlobServiceClient(storage.endpoint("blob"), credential=credential, **options)

@@ -33,7 +33,7 @@ from shared.domain.slices import Stored
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Clock
 
-BLOCK_BYTES = 8 << 20  # few enough calls for a GiB, small enough to hold four of them in memory
+BLOCK_BYTES = 4 << 20  # few enough calls for a GiB, small enough to hold four of them in memory
 BLOCKS_WAITING_MAX = 2  # beside the one on its way: reading gets ahead, memory stays bounded
 BLOCKS_MAX = 50_000  # of one blob, by the service's own rule
 READ_BYTES_MAX = 64 << 20  # `read` is for receipts and summaries; anything larger is streamed
@@ -270,7 +270,6 @@ class BlockWriter:
         self._check_open()
         self._buffer += data
         count = memoryview(data).nbytes
-        self._digest.update(data)
         self._size_bytes += count
         while len(self._buffer) >= BLOCK_BYTES:
             block = bytes(memoryview(self._buffer)[:BLOCK_BYTES])
@@ -280,8 +279,9 @@ class BlockWriter:
 
     def commit(self) -> Stored:
         self._check_open()
-        sha256 = self._digest.hexdigest()
         try:
+            self._send_rest()
+            sha256 = self._digest.hexdigest()
             etag = self._published({"sha256": sha256})
         finally:
             self._end()
@@ -305,6 +305,7 @@ class BlockWriter:
         self._on_their_way.append(self._uploader.submit(self._stage, block_id, block))
 
     def _stage(self, block_id: str, block: bytes) -> None:
+        self._digest.update(block)  # here, where it costs the writer nothing; blocks come in order
         with translated("writing", self._thing):
             self._client.stage_block(block_id, block, length=len(block))
 
@@ -316,19 +317,24 @@ class BlockWriter:
             self._end()
             raise
 
+    def _send_rest(self) -> None:
+        """The last block; a blob that never filled one is uploaded in one piece instead."""
+        if not self._blocks:
+            self._digest.update(self._buffer)
+            return
+        if self._buffer:
+            self._send(bytes(self._buffer))
+        while self._on_their_way:
+            self._arrived()
+
     def _published(self, metadata: dict[str, str]) -> str:
-        rest = bytes(self._buffer)
         content = _content(self._name)
         if not self._blocks:
             with translated("writing", self._thing):
                 answer = self._client.upload_blob(
-                    rest, overwrite=True, metadata=metadata, content_settings=content
+                    bytes(self._buffer), overwrite=True, metadata=metadata, content_settings=content
                 )
             return _quoted(answer["etag"])
-        if rest:
-            self._send(rest)
-        while self._on_their_way:
-            self._arrived()
         with translated("publishing", self._thing):
             try:
                 answer = self._client.commit_block_list(

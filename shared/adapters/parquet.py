@@ -13,13 +13,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.domain.canonical import value_at
+from shared.domain.canonical import storable, value_at
 from shared.domain.receipt import Row
 from shared.errors import Unreadable
 from shared.ports import BlobWriter, TableWriter
 
 ROWS_PER_GROUP_MAX = 32  # one look-up reads one group: about 4 MB of zstd at 300 KB a document
-GROUP_BYTES_MAX = 16 << 20  # raw; with documents of 2 MB a group holds eight
+GROUP_BYTES_MAX = 8 << 20  # raw: 27 documents of 300 KB, or four of 2 MB
 MANIFEST_ROWS_PER_GROUP = 20_000  # rows of about 200 bytes: 4 MB
 COMPRESSION_LEVEL = 1  # level 3 gains 3 % in size here for a third more time
 _FIXED = ("id", "_partition_key", "_ts", "_etag", "sha256", "document")
@@ -42,6 +42,18 @@ def column_name(path: str) -> str:
     return f"value.{name}" if name in _FIXED else name
 
 
+def column_names(paths: tuple[str, ...]) -> dict[str, str]:
+    """A column for each path; where two would have one name, the later gets a number."""
+    names: dict[str, str] = {}
+    for path in dict.fromkeys(paths):
+        name = wanted = column_name(path)
+        number = 2
+        while name in names.values():
+            name, number = f"{wanted}.{number}", number + 1
+        names[path] = name
+    return names
+
+
 class ParquetFormat:
     """The one file format of the archive."""
 
@@ -57,7 +69,8 @@ class ParquetFormat:
             with _readable(f"row group {group} of a data file"):
                 table = parquet.read_row_group(group, columns=list(_FIXED))
                 columns = [table.column(name).combine_chunks() for name in _FIXED]
-            yield from _rows_of(group, columns)
+                rows = _rows_of(group, columns)
+            yield from rows
 
     def write_manifest(
         self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]
@@ -70,7 +83,7 @@ class ParquetFormat:
                 part = rows[start : start + MANIFEST_ROWS_PER_GROUP]
                 columns = [
                     [r.partition_key for r in part],
-                    [r.id for r in part],
+                    [storable(r.id) for r in part],
                     [r.etag for r in part],
                     [r.ts for r in part],
                     [r.sha256 for r in part],
@@ -112,9 +125,10 @@ class _DataWriter:
     def __init__(
         self, sink: BlobWriter, partition_key: tuple[str, ...], promote: tuple[str, ...]
     ) -> None:
-        self._promote = promote
-        self._keys = [column_name(path) for path in partition_key]
-        self._schema = _data_schema(self._keys, promote)
+        names = column_names((*partition_key, *promote))
+        self._keys = [names[path] for path in partition_key]
+        self._promote = {path: names[path] for path in promote if path not in partition_key}
+        self._schema = _data_schema([*self._keys, *self._promote.values()])
         self._sink = _Sink(sink)
         self._writer = pq.ParquetWriter(
             pa.PythonFile(self._sink, mode="w"),
@@ -149,7 +163,7 @@ class _DataWriter:
     def _flush(self) -> None:
         rows = [row for row, _ in self._rows]
         columns: dict[str, Any] = {
-            "id": pa.array([r.id for r in rows], pa.string()),
+            "id": pa.array([storable(r.id) for r in rows], pa.string()),
             "_partition_key": pa.array([r.partition_key for r in rows], pa.string()),
             "_ts": pa.array([r.ts for r in rows], pa.int64()),
             "_etag": pa.array([r.etag for r in rows], pa.string()),
@@ -159,9 +173,9 @@ class _DataWriter:
         for index, name in enumerate(self._keys):
             columns[name] = pa.array([_text(part[index]) for part in parts], pa.string())
         documents = [document for _, document in self._rows]
-        for path in self._promote:
+        for path, name in self._promote.items():
             values = [_text(value_at(json.loads(d), path)) for d in documents]
-            columns[column_name(path)] = pa.array(values, pa.string())
+            columns[name] = pa.array(values, pa.string())
         columns["document"] = pa.array(documents, pa.binary()).cast(pa.string())
         batch = pa.record_batch([columns[n] for n in self._schema.names], schema=self._schema)
         self._writer.write_batch(batch, row_group_size=len(rows))
@@ -170,10 +184,9 @@ class _DataWriter:
         self._bytes = 0
 
 
-def _data_schema(keys: list[str], promote: tuple[str, ...]) -> pa.Schema:
-    promoted = [column_name(path) for path in promote]
-    names = ["id", *dict.fromkeys([*keys, *promoted])]
-    fields = [pa.field(name, pa.string(), nullable=name != "id") for name in names]
+def _data_schema(shown: list[str]) -> pa.Schema:
+    fields = [pa.field("id", pa.string(), nullable=False)]
+    fields += [pa.field(name, pa.string()) for name in dict.fromkeys(shown)]
     fields += [
         pa.field("_partition_key", pa.string(), nullable=False),
         pa.field("_ts", pa.int64(), nullable=False),
@@ -188,22 +201,18 @@ def _text(value: Any) -> str | None:
     """A scalar as a column shows it: text as itself, everything else as JSON, absence as null."""
     if value is None or value == {}:
         return None
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return storable(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _rows_of(group: int, columns: list[pa.Array]) -> Iterator[tuple[Row, bytes]]:
+    """Rows whose texts are all decoded before the first is given; documents one at a time."""
     ids, keys, times, etags, digests = (column.to_pylist() for column in columns[:5])
     documents = columns[5].cast(pa.binary())
-    for index, document_id in enumerate(ids):
-        row = Row(
-            id=document_id,
-            partition_key=keys[index],
-            etag=etags[index],
-            ts=times[index],
-            sha256=digests[index],
-            row_group=group,
-        )
-        yield row, cast("bytes", documents[index].as_py())
+    rows = [
+        Row(id=i, partition_key=k, etag=e, ts=t, sha256=d, row_group=group)
+        for i, k, t, e, d in zip(ids, keys, times, etags, digests, strict=True)
+    ]
+    return ((row, cast("bytes", documents[n].as_py())) for n, row in enumerate(rows))
 
 
 @contextmanager

@@ -47,7 +47,9 @@ class Burying:
         if work.slice.state not in {SliceState.COPYING, SliceState.VALIDATING}:
             return f"slice {work.slice.id} is {work.slice.state.value} and will be sent again"
         now_s = self._ports.clock.now_s()
-        if self._ports.boards.read().works_on(work.migration.name, work.slice.id, now_s):
+        copying = work.slice.state is SliceState.COPYING
+        board = self._ports.boards.read()
+        if board.works_on(work.migration.name, work.slice.id, now_s, copying=copying):
             return f"slice {work.slice.id} is in a living worker's hands"
         failure = EbbError(f"the worker of {queue} failed on it every time; see its log")
         return settle_failure(self._ports, work, cause=Cause.FAULT, error=failure)

@@ -6,6 +6,7 @@ What it leaves is staged and unproven; validating is a separate step by another 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -21,7 +22,7 @@ from shared.application.dispatching import (
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.settling import settle_copied, settle_failure, settle_released
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, digest, partition_key_text
+from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
 from shared.domain.receipt import Row, merkle_root, staging_name
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
 from shared.domain.spec import MigrationSpec
@@ -234,7 +235,7 @@ class SliceCopy:
         for document in self._documents():
             data = self._canonical(document)
             row = Row(
-                id=document["id"],
+                id=storable(document["id"]),
                 partition_key=partition_key_text(document, self._spec.source.partition_key),
                 etag=document["_etag"],
                 ts=document["_ts"],
@@ -255,13 +256,14 @@ class SliceCopy:
             ) from error
 
     def _documents(self) -> Iterator[Mapping[str, Any]]:
-        continuation: str | None = None
-        while True:
-            page = self._ask_documents(continuation)
-            yield from page.items
-            continuation = page.continuation
-            if continuation is None:
-                return
+        """The window's documents; the next page is on its way while one is worked on."""
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            coming: Future[Page] | None = ahead.submit(self._ask_documents, None)
+            while coming is not None:
+                page = coming.result()
+                token = page.continuation
+                coming = ahead.submit(self._ask_documents, token) if token else None
+                yield from page.items
 
     def _ask_documents(self, continuation: str | None) -> Page:
         limit = self._page_documents()
@@ -307,7 +309,7 @@ class SliceCopy:
                 )
             )
             for item in page.items:
-                present[(partition_key_text(item, paths), item["id"])] = item["_etag"]
+                present[(partition_key_text(item, paths), storable(item["id"]))] = item["_etag"]
             continuation = page.continuation
             if continuation is None:
                 return present

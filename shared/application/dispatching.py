@@ -80,7 +80,9 @@ def dispatch_next(ports: Ports, name: str) -> int:
 
 def dispatch(ports: Ports, board: Board, slices: tuple[Slice, ...]) -> int:
     now_s = ports.clock.now_s()
-    idle = [s for s in slices if not board.works_on(s.migration, s.id, now_s)]
+    idle = [
+        s for s in slices if not board.works_on(s.migration, s.id, now_s, copying=_is_for_copy(s))
+    ]
     unseen = [s for s in idle if now_s - s.sent_at_s >= RESEND_AFTER_S or now_s < s.sent_at_s]
     sent = 0
     for each in unseen:

@@ -15,6 +15,7 @@ from shared.domain.board import (
     BOARD_READ_EVERY_S,
     SEAT_RENEW_EVERY_S,
     SEAT_TTL_S,
+    Activity,
     Board,
     Seat,
 )
@@ -119,7 +120,7 @@ class Pacer:
         def sit(board: Board) -> Board | None:
             nonlocal waits_s
             now_s = ports.clock.now_s()
-            if board.works_on(seat.migration, seat.slice_id, now_s):
+            if _works_on(board, seat, now_s):
                 return None
             if board.spends(seat) and not board.has_room(seat.migration, now_s):
                 raise NoRoom(f"all seats of {seat.migration} are taken")
@@ -141,7 +142,7 @@ class Pacer:
 
         def change(board: Board) -> Board | None:
             now_s = self._ports.clock.now_s()
-            if board.works_on(moved.migration, slice_id, now_s):
+            if _works_on(board, moved, now_s):
                 return None
             if not board.holds(self._seat, now_s):
                 return None
@@ -248,3 +249,8 @@ class Pacer:
         board = change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=hold_s))
         if board is not None:
             self._board = board
+
+
+def _works_on(board: Board, seat: Seat, now_s: float) -> bool:
+    copying = seat.activity is Activity.COPY
+    return board.works_on(seat.migration, seat.slice_id, now_s, copying=copying)

@@ -14,7 +14,7 @@ from shared.application.dispatching import Work, dispatch_next, mark_unsent, rea
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.settling import settle, settle_failure, settle_proven
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, digest, partition_key_text
+from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
 from shared.domain.receipt import (
     Promise,
     Row,
@@ -223,7 +223,7 @@ class Validation:
             )
             for document in page.items:
                 yield Row(
-                    id=document["id"],
+                    id=storable(document["id"]),
                     partition_key=partition_key_text(document, spec.source.partition_key),
                     etag=document["_etag"],
                     ts=document["_ts"],

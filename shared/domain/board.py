@@ -73,10 +73,14 @@ class Board:
     def holds(self, seat: Seat, now_s: float) -> bool:
         return any(other.key == seat.key for other in self.live_seats(now_s))
 
-    def works_on(self, migration: str, slice_id: str, now_s: float) -> bool:
-        """Whether a living worker has this slice in hand."""
-        live = self.live_seats(now_s)
-        return any(s.migration == migration and s.slice_id == slice_id for s in live)
+    def works_on(self, migration: str, slice_id: str, now_s: float, *, copying: bool) -> bool:
+        """Whether a living worker has this slice in hand, to copy it or to validate it."""
+        return any(
+            seat.migration == migration
+            and seat.slice_id == slice_id
+            and (seat.activity is Activity.COPY) == copying
+            for seat in self.live_seats(now_s)
+        )
 
     @staticmethod
     def spends(seat: Seat) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ DEPTH_MAX = 200  # Cosmos accepts 128 levels; orjson's own limit is 254
 EXACT_INT_MAX = 2**53
 _ORJSON_INT_MAX = 2**63 - 1
 _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
-_PLAIN = frozenset({str, bool, type(None)})
+_KNOWN = frozenset({str, bool, type(None), int, float, dict, list})
 
 
 def digest(canonical: bytes) -> str:
@@ -36,17 +37,32 @@ def canonical_document(document: Mapping[str, Any]) -> bytes:
 
 def canonical_bytes(value: Any) -> bytes:
     """The canonical bytes of any JSON value; Uncanonical says what has none."""
-    if not _needs_care(value):
+    care = _care(value)
+    if care is not Care.WHOLE:
+        plain = value if care is Care.NONE else _with_whole_numbers(value)
         try:
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
         except orjson.JSONEncodeError:
-            pass  # a lone surrogate or great depth: the slow path handles or names it
+            pass  # a lone surrogate: the slow path escapes it
     return "".join(_written(value, depth=0)).encode()
+
+
+class Care(Enum):
+    """How much of a value orjson would not write as the canonical form has it."""
+
+    NONE = "none"
+    FLOATS = "floats"
+    WHOLE = "whole"
 
 
 def partition_key_text(document: Mapping[str, Any], paths: tuple[str, ...]) -> str:
     """The document's partition key as a JSON list; a missing part is written `{}`."""
     return canonical_bytes([_at(document, path) for path in paths]).decode()
+
+
+def storable(text: str) -> str:
+    """The text with lone surrogates escaped: a column of UTF-8 cannot hold them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _at(document: Mapping[str, Any], path: str) -> Any:
@@ -64,49 +80,52 @@ def value_at(document: Mapping[str, Any], path: str) -> Any:
     return None if found == {} else found
 
 
-def _needs_care(root: Any) -> bool:
-    """Whether orjson would not write the value as the canonical form has it.
-
-    That is so for whole floats, great integers, and what is nested too deep to be accepted.
-
-    The types of a container's members are gathered in one C-speed pass, so that text-heavy
-    documents cost almost nothing.
-    """
-    waiting = [(root, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if isinstance(value, dict):
-            members: Any = value.values()
-        elif isinstance(value, list):
-            members = value
-        elif _odd_number(value):
-            return True
-        else:
-            continue
-        if depth > DEPTH_MAX:
-            return True
-        kinds = set(map(type, members))
-        if kinds <= _PLAIN:
-            continue
-        for member in members:
-            kind = type(member)
-            if kind is dict or kind is list:
-                waiting.append((member, depth + 1))
-            elif kind not in _PLAIN and _odd_number(member):
-                return True
-    return False
+def _care(root: Any) -> Care:
+    """Values are looked at a level of nesting at a time: nearly all of it happens at C speed."""
+    level = [root]
+    care = Care.NONE
+    for _ in range(DEPTH_MAX + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _KNOWN or (int in kinds and _great_integers(level)):
+            return Care.WHOLE
+        if float in kinds:
+            floats = [value for value in level if type(value) is float]
+            if not all(map(math.isfinite, floats)):
+                return Care.WHOLE
+            if any(map(float.is_integer, floats)):
+                care = Care.FLOATS
+        deeper: list[Any] = []
+        for value in level if dict in kinds or list in kinds else ():
+            if type(value) is dict:
+                deeper += value.values()
+            elif type(value) is list:
+                deeper += value
+        if not deeper:
+            return care
+        level = deeper
+    return Care.WHOLE
 
 
-def _odd_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value) or value.is_integer()
-    if isinstance(value, int):
-        return not -_ORJSON_INT_MAX <= value <= _ORJSON_INT_MAX
-    return not isinstance(value, str | None)
+def _great_integers(level: list[Any]) -> bool:
+    integers = [value for value in level if type(value) is int]
+    return max(integers) > _ORJSON_INT_MAX or min(integers) < -_ORJSON_INT_MAX
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """A copy in which each float that is a whole number is an integer, small enough for orjson."""
+    if type(value) is dict:
+        return {key: _with_whole_numbers(member) for key, member in value.items()}
+    if type(value) is list:
+        return [_with_whole_numbers(member) for member in value]
+    if type(value) is float and value.is_integer():
+        whole = int(value)
+        small = -_ORJSON_INT_MAX <= whole <= _ORJSON_INT_MAX
+        return whole if small else orjson.Fragment(str(whole).encode())
+    return value
 
 
 def _written(value: Any, *, depth: int) -> Iterator[str]:
-    if depth > DEPTH_MAX:
+    if depth >= DEPTH_MAX and isinstance(value, dict | list):
         raise Uncanonical(f"nested deeper than {DEPTH_MAX} levels")
     if isinstance(value, dict):
         yield "{"

@@ -49,7 +49,8 @@ def _part_faults(range_id: str, parts: list[Extent]) -> list[str]:
     edge: str | None = None
     faults = []
     for index, part in enumerate(parts):
-        if part.id_lo != edge or (index > 0 and edge is None):
+        backwards = part.id_lo is not None and part.id_hi is not None and part.id_lo >= part.id_hi
+        if part.id_lo != edge or (index > 0 and edge is None) or backwards:
             faults.append(f"ids on {range_id}: {part.slice_id} does not begin where the last ends")
         edge = part.id_hi
     if edge is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 
 READING_S = 60
 STALE_AFTER_S = 300.0  # Monitor is 1-5 minutes late; beyond that it tells nothing about now
@@ -70,7 +71,8 @@ class Decision:
 
 def decide(signals: Signals, memory: Memory) -> tuple[Decision, Memory]:
     """The budget for the next tick, why, and what to remember."""
-    newest = max(signals.readings, key=lambda r: r.minute_s, default=None)
+    usable = [r for r in signals.readings if isfinite(r.total_ru) and isfinite(r.own_ru)]
+    newest = max(usable, key=lambda r: r.minute_s, default=None)
     age_s = None if newest is None else signals.now_s - (newest.minute_s + READING_S)
     budget, reason, sentence = _law(signals, newest, age_s)
     decision = Decision(

@@ -9,7 +9,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.slices import Migration, Slice, Stored
 from shared.domain.spec import MigrationSpec
@@ -87,7 +89,7 @@ SUMMARY = "migration.json"
 def staged_slice(name: str) -> tuple[str, int] | None:
     """The slice and fence that a staging blob's name tells, or None for a foreign name."""
     parts = name.removeprefix(STAGING).split(".")
-    if len(parts) != 3 or not parts[1].isdigit():  # noqa: PLR2004 - slice, fence, kind
+    if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()):  # noqa: PLR2004 - slice, fence, kind
         return None
     return parts[0], int(parts[1])
 
@@ -135,7 +137,7 @@ def build_receipt(
         "ru_spent": round(staged.ru_spent, 2),
         "validated_at_s": round(validated_at_s, 3),
     }
-    return json.dumps(body, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    return json.dumps(body, indent=1, sort_keys=True).encode()
 
 
 def _named(stored: Stored | None, name: str) -> dict[str, Any] | None:
@@ -160,31 +162,64 @@ class Promise:
     manifest: Stored
 
 
+class _Form(BaseModel):
+    """What a receipt must look like; facts beyond these are for people."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _NamedBlob(_Form):
+    name: str
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class _Owner(_Form):
+    uid: str
+
+
+class _Superseded(_Form):
+    count: int = Field(ge=0)
+
+
+class _Receipt(_Form):
+    ebb_receipt: Literal[1]
+    migration: _Owner
+    slice: str
+    fence: int = Field(ge=0)
+    documents: int = Field(ge=0)
+    document_bytes: int = Field(ge=0)
+    superseded: _Superseded
+    merkle_root: str
+    blob: _NamedBlob | None
+    manifest: _NamedBlob
+
+
 def read_receipt(name: str, data: bytes) -> Promise:
     """Parse a receipt; a malformed one is a PermanentError that names it."""
     try:
-        body = json.loads(data)
-        return Promise(
-            slice_id=body["slice"],
-            fence=int(body["fence"]),
-            migration_uid=body["migration"]["uid"],
-            receipt_sha256=hashlib.sha256(data).hexdigest(),
-            documents=int(body["documents"]),
-            document_bytes=int(body["document_bytes"]),
-            superseded=int(body["superseded"]["count"]),
-            merkle_root=body["merkle_root"],
-            blob=None if body["blob"] is None else _stored(body["blob"]),
-            manifest=_stored(body["manifest"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        form = _Receipt.model_validate(json.loads(data))
+    except (ValueError, RecursionError) as error:
         raise PermanentError(
-            f"cannot read receipt {name}: {type(error).__name__}: {error}; "
-            "it was altered or is not Ebb's — restore it from the blob's versions"
+            f"cannot read receipt {name}: {type(error).__name__}; it was altered or is not Ebb's "
+            "— restore it from the blob's versions"
         ) from error
+    return Promise(
+        slice_id=form.slice,
+        fence=form.fence,
+        migration_uid=form.migration.uid,
+        receipt_sha256=hashlib.sha256(data).hexdigest(),
+        documents=form.documents,
+        document_bytes=form.document_bytes,
+        superseded=form.superseded.count,
+        merkle_root=form.merkle_root,
+        blob=None if form.blob is None else _stored(form.blob),
+        manifest=_stored(form.manifest),
+    )
 
 
-def _stored(body: dict[str, Any]) -> Stored:
-    return Stored(name=body["name"], size_bytes=int(body["bytes"]), sha256=body["sha256"])
+def _stored(blob: _NamedBlob) -> Stored:
+    return Stored(name=blob.name, size_bytes=blob.bytes, sha256=blob.sha256)
 
 
 def fingerprint(receipts: Iterable[tuple[str, str]]) -> str:

@@ -176,6 +176,7 @@ class Slice:
         )
 
     def failed(self, *, cause: Cause, error: str, now_s: float, attempts_max: int) -> Slice:
+        self._must_be("fail", *(state for state in SliceState if state is not SliceState.PROVEN))
         failures = self.failures + 1
         spent = failures >= attempts_max or cause in {Cause.DOCUMENT, Cause.FAULT}
         return replace(

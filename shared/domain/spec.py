@@ -6,6 +6,7 @@ It checks form and possibility only; whether the source exists is asked elsewher
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,19 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
 SHOWN_MAX = 60  # characters of a wrong value: enough to recognise it
+
+ERROR_CHARS_MAX = 500
+# PyYAML's own constructors let these escape for values that only look like a date or a number.
+_YAML_TROUBLE = (
+    yaml.YAMLError,
+    RecursionError,
+    ValueError,
+    OverflowError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+)
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _BYTES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -53,6 +67,12 @@ def _instant(value: object) -> object:
     if instant.tzinfo is None:
         raise ValueError("say which time zone: end the instant with Z or an offset")
     return int(instant.timestamp())
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("write a number, such as 0.8")  # noqa: TRY004 - pydantic's way to say so
+    return value
 
 
 def _one_or_many(value: object) -> object:
@@ -124,7 +144,7 @@ class MigrationSpec(_Strict):
     sink: Sink
     engine: Literal["embedded", "adf"] = "embedded"
     capacity: Capacity = Capacity()
-    ceiling: float = Field(default=0.8, gt=0, le=1, strict=False)
+    ceiling: Annotated[float, BeforeValidator(_no_truth)] = Field(default=0.8, gt=0, le=1)
     slice: SliceLimits = SliceLimits()
     validation: Literal["readback", "reread"] = "readback"
     retire: Literal["keep", "delete", "stub"] = "keep"
@@ -157,13 +177,33 @@ def parse_spec(text: str) -> MigrationSpec:
             advice=f"keep a spec within {SPEC_BYTES_MAX} characters",
         )
         raise Invalid("the spec", (fault,))
+    spec = spec_from(_plain_data(text))
+    if len(spec_text(spec)) > SPEC_BYTES_MAX:
+        seen = f"{len(spec_text(spec))} characters as it is stored"
+        advice = f"keep a spec within {SPEC_BYTES_MAX} characters"
+        raise Invalid("the spec", (Fault(path="$", seen=seen, advice=advice),))
+    return spec
+
+
+def _plain_data(text: str) -> object:
+    """JSON where it is JSON, as Ebb's own ledger holds it; YAML otherwise."""
     try:
-        data = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader, made stricter
-    except (yaml.YAMLError, RecursionError) as error:
-        seen = " ".join(str(error).split())
+        return json.loads(text, object_pairs_hook=_unique_pairs)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader, made stricter
+    except _YAML_TROUBLE as error:
+        seen = " ".join(str(error).split())[:ERROR_CHARS_MAX]
         fault = Fault(path="$", seen=f"not YAML or JSON: {seen}", advice="correct the syntax")
         raise Invalid("the spec", (fault,)) from error
-    return spec_from(data)
+
+
+def _unique_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is written twice")
+    return found
 
 
 def spec_from(data: object) -> MigrationSpec:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.board import Activity, Board, Seat
+from shared.domain.board import VACANT_S, Activity, Board, Seat
 
 NOW_S = 1_000.0
 
@@ -116,6 +116,16 @@ def test_leaving_frees_exactly_that_seat() -> None:
     assert board.holds(kept, NOW_S)
 
 
+def test_a_place_just_left_still_counts_until_it_is_taken() -> None:
+    """A successor changes nobody's share, so no stale view of the board can overspend."""
+    board = a_board(a_seat("s1"), a_seat("s2")).left(a_seat("s2"), NOW_S)
+    assert board.rate_for(a_seat("s1"), NOW_S) == 100.0
+    assert board.rate_for(a_seat("s1"), NOW_S + VACANT_S) == 200.0
+    followed = board.seated(a_seat("s3"), NOW_S)
+    assert [followed.rate_for(a_seat(name), NOW_S) for name in ("s1", "s3")] == [100.0, 100.0]
+    assert board.left(a_seat("stranger"), NOW_S).vacancies == board.vacancies
+
+
 def test_room_is_what_living_spenders_leave() -> None:
     """Validations and the dead take no room."""
     board = a_board(
@@ -127,12 +137,15 @@ def test_room_is_what_living_spenders_leave() -> None:
 
 
 def test_whoever_works_on_a_slice_is_seen() -> None:
-    """In whatever activity and fence, while alive."""
-    board = a_board(a_seat("s1", activity=Activity.VALIDATE))
-    assert board.works_on("a", "s1", NOW_S)
-    assert not board.works_on("b", "s1", NOW_S)
-    assert not board.works_on("a", "s2", NOW_S)
-    assert not board.works_on("a", "s1", NOW_S + 45.0)
+    """While alive, and told apart by whether the slice is copied or validated."""
+    board = a_board(a_seat("s1", activity=Activity.VALIDATE), a_seat("s2"))
+    assert board.works_on("a", "s1", NOW_S, copying=False)
+    assert not board.works_on("a", "s1", NOW_S, copying=True)
+    assert board.works_on("a", "s2", NOW_S, copying=True)
+    assert not board.works_on("a", "s2", NOW_S, copying=False)
+    assert not board.works_on("b", "s1", NOW_S, copying=False)
+    assert not board.works_on("a", "s3", NOW_S, copying=True)
+    assert not board.works_on("a", "s1", NOW_S + 45.0, copying=False)
 
 
 def test_only_copying_and_rereading_spend() -> None:

@@ -48,6 +48,12 @@ def test_gaps_and_overlaps_are_named_by_their_seconds(extents: list[Extent], exp
     assert faults(*extents) == (expected,)
 
 
+def test_a_slice_inside_another_is_one_overlap_and_no_gap() -> None:
+    """What follows the inner one is still covered by the outer."""
+    (fault,) = faults(an_extent(0, 30), an_extent(5, 10))
+    assert fault.startswith("overlap on r000: [5, ")
+
+
 def test_a_range_without_slices_is_one_gap() -> None:
     """Every range the migration has is looked at, also the forgotten one."""
     found = coverage_faults([an_extent(0, 30)], range_ids=["r000", "r001"], until_s=30)

@@ -113,15 +113,18 @@ def test_odd_ids_and_keys_come_back_unchanged() -> None:
 
 
 def test_documents_of_two_megabytes_fill_a_group_by_bytes() -> None:
-    """Eight of them are sixteen; the ninth begins another group."""
+    """As many as its bytes allow; the next begins another group."""
     text = "x" * (2 * 1024 * 1024 - 64)
-    data, expected = a_file([{"id": str(n), "pk": "a", "t": text} for n in range(10)])
-    assert [row.row_group for row, _ in expected] == [0] * 8 + [1] * 2
+    fitting = GROUP_BYTES_MAX // (2 * 1024 * 1024)
+    count = fitting + 2
+    data, expected = a_file([{"id": str(n), "pk": "a", "t": text} for n in range(count)])
+    assert 1 < fitting < ROWS_PER_GROUP_MAX
+    assert [row.row_group for row, _ in expected] == [0] * fitting + [1] * 2
     assert rows_of(data) == expected
 
 
 def test_a_group_is_full_exactly_at_its_bytes() -> None:
-    """At sixteen mebibytes it is full, with a byte more it would be too full."""
+    """At the limit it is full, with a byte more it would be too full."""
     sink = Sink()
     writer = ParquetFormat().data_writer(sink, partition_key=(), promote=())
     half = b'"' + b"x" * (GROUP_BYTES_MAX // 2 - 2) + b'"'
@@ -133,7 +136,10 @@ def test_a_group_is_full_exactly_at_its_bytes() -> None:
 
 def test_a_hierarchical_key_has_a_column_for_each_part() -> None:
     """Nested paths are joined with dots."""
-    documents = [{"id": "1", "tenant": "t", "user": {"id": 7}}, {"id": "2", "tenant": "u"}]
+    documents: list[Document] = [
+        {"id": "1", "tenant": "t", "user": {"id": 7}},
+        {"id": "2", "tenant": "u"},
+    ]
     data, expected = a_file(documents, keys=("/tenant", "/user/id"))
     assert rows_of(data) == expected
     columns = columns_of(data)
