@@ -6,7 +6,6 @@ What it leaves is staged and unproven; validating is a separate step by another 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -35,7 +34,9 @@ from shared.errors import (
 )
 from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
 
-PAGE_DOCUMENTS_MAX = 100  # Cosmos ends a page at 4 MB anyway; small documents gain nothing beyond
+PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
+PAGE_DOCUMENTS_FIRST = 10  # before anything is measured
+PAGE_BYTES = 2 << 20  # half of what Cosmos gives: one page takes ten times its size while parsed
 PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
 IDENTITIES_PER_PAGE = 1_000
 SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
@@ -256,14 +257,13 @@ class SliceCopy:
             ) from error
 
     def _documents(self) -> Iterator[Mapping[str, Any]]:
-        """The window's documents; the next page is on its way while one is worked on."""
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            coming: Future[Page] | None = ahead.submit(self._ask_documents, None)
-            while coming is not None:
-                page = coming.result()
-                token = page.continuation
-                coming = ahead.submit(self._ask_documents, token) if token else None
-                yield from page.items
+        continuation: str | None = None
+        while True:
+            page = self._ask_documents(continuation)
+            yield from page.items
+            continuation = page.continuation
+            if continuation is None:
+                return
 
     def _ask_documents(self, continuation: str | None) -> Page:
         limit = self._page_documents()
@@ -272,11 +272,12 @@ class SliceCopy:
         )
 
     def _page_documents(self) -> int:
-        cost = self._work.progress.ru_per_document
-        if cost <= 0:
-            return PAGE_DOCUMENTS_MAX
-        affordable = int(self._pacer.rate_ru_per_s() * PAGE_SPAN_S / cost)
-        return max(1, min(PAGE_DOCUMENTS_MAX, affordable))
+        progress = self._work.progress
+        if progress.ru_per_document <= 0 or progress.bytes_per_document <= 0:
+            return PAGE_DOCUMENTS_FIRST
+        affordable = int(self._pacer.rate_ru_per_s() * PAGE_SPAN_S / progress.ru_per_document)
+        fitting = int(PAGE_BYTES / progress.bytes_per_document)
+        return max(1, min(PAGE_DOCUMENTS_MAX, affordable, fitting))
 
     def _reconcile(self, rows: list[_Spooled]) -> tuple[list[_Spooled], tuple[str, ...], int]:
         """Counts differ: hold what was read against what lies in the window now, id by id.

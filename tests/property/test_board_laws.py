@@ -12,15 +12,17 @@ from shared.domain.board import Activity, Board, Seat
 from shared.domain.governor import USEFUL_RU_PER_S, Demand, batch_documents, divide
 
 NOW_S = 1_000.0
+LATER_S = 3_000.0  # most seats and boards are alive, or there would be little to divide
 migrations = st.sampled_from(["a", "b", "c"])
 instants = st.sampled_from([NOW_S - 1, NOW_S, NOW_S + 1]) | st.floats(0, 2_000)
+ends = st.just(LATER_S) | instants
 seats = st.builds(
     Seat,
     migration=migrations,
     slice_id=st.sampled_from(["s1", "s2"]),
     fence=st.integers(1, 2),
     activity=st.sampled_from(list(Activity)),
-    until_s=instants,
+    until_s=ends,
 )
 demands: st.SearchStrategy[Demand] = st.builds(
     Demand,
@@ -43,8 +45,8 @@ def boards(draw: st.DrawFn) -> Board:
     return Board(
         budget_ru_per_s=budget,
         shares_ru_per_s={name: budget * part / whole for name, part in wanted.items()},
-        valid_until_s=draw(instants),
-        throttled_until_s=draw(instants),
+        valid_until_s=draw(ends),
+        throttled_until_s=draw(st.just(0.0) | instants),
         seats=tuple(draw(st.lists(seats, max_size=12))),
     )
 

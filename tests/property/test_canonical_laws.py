@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from shared.domain.canonical import (
     DEPTH_MAX,
-    SYSTEM_PROPERTIES,
     canonical_bytes,
     canonical_document,
     digest,
@@ -110,7 +109,10 @@ def test_a_scalar_that_changes_changes_the_digest(
     )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(SYSTEM_PROPERTIES)), trees), trees)
+@given(
+    st.dictionaries(st.sampled_from(["_rid", "_self", "_attachments", "_etag", "_ts"]), trees),
+    trees,
+)
 def test_system_properties_of_a_document_never_matter(system: dict[str, Any], value: Any) -> None:
     """The source rewrites them at will; below the top level they are data."""
     document = {"id": "a", "v": {"_ts": value}}

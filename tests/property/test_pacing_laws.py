@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.domain.pacing import BURST_S, COOL_DOWN_S, DebtBucket
+from shared.domain.pacing import BURST_S, COOL_DOWN_S, RECOVERY_S, DebtBucket
 
 WAITS_MAX = 20  # rounds of waiting for one operation; a clock that stepped back needs several
 LONGEST_WAIT_S = 1e6
@@ -27,14 +27,24 @@ events = st.lists(
 
 
 @dataclass(slots=True)
+class Spent:
+    """One operation, the rate in force when it began, and the highest until the next one."""
+
+    at_s: float
+    ru: float
+    rate: float
+    rate_max: float
+
+
+@dataclass(slots=True)
 class Run:
     """A worker with a clock that may be wrong beside the true one."""
 
     bucket: DebtBucket
     true_s: float = 0.0
     wrong_by_s: float = 1_800_000_000.0
-    rates: list[tuple[float, float]] = field(default_factory=list)
-    spent: list[tuple[float, float]] = field(default_factory=list)
+    rate_ru_per_s: float = 100.0
+    spent: list[Spent] = field(default_factory=list)
     held_until_s: float = float("-inf")
 
     @property
@@ -45,7 +55,9 @@ class Run:
         kind, amount = event
         if kind == "rate":
             self.bucket.set_rate(amount, now_s=self.now_s)
-            self.rates.append((self.true_s, amount))
+            self.rate_ru_per_s = amount
+            if self.spent:
+                self.spent[-1].rate_max = max(self.spent[-1].rate_max, amount)
         elif kind == "pass":
             self.true_s += amount
         elif kind == "step back":
@@ -56,7 +68,8 @@ class Run:
         elif self.waited():
             assert self.now_s >= self.held_until_s - ROUNDING_S
             self.bucket.charge(amount, now_s=self.now_s)
-            self.spent.append((self.true_s, amount))
+            rate = self.rate_ru_per_s
+            self.spent.append(Spent(at_s=self.true_s, ru=amount, rate=rate, rate_max=rate))
 
     def waited(self) -> bool:
         for _ in range(WAITS_MAX):
@@ -68,14 +81,9 @@ class Run:
             self.true_s += wait_s + ROUNDING_S
         return False
 
-    def rate_max(self, from_s: float, to_s: float) -> float:
-        before = [rate for at_s, rate in self.rates if at_s < from_s][-1:]
-        return max([*before, *(rate for at_s, rate in self.rates if from_s <= at_s <= to_s)])
-
 
 def ran(schedule: list[Event]) -> Run:
     run = Run(bucket=DebtBucket(now_s=1_800_000_000.0, rate_ru_per_s=100.0))
-    run.rates.append((float("-inf"), 100.0))
     for event in schedule:
         run.happen(event)
     return run
@@ -84,17 +92,17 @@ def ran(schedule: list[Event]) -> Run:
 @given(events)
 @example([("pass", 100.0)] + [("spend", 10.0)] * 20)
 @example([("pass", 100.0), ("step back", 90.0)] + [("spend", 60.0), ("step back", 50.0)] * 6)
-@example([("rate", 5000.0), ("pass", 9.0), ("rate", 1.0)] + [("spend", 1.0)] * 9)
+@example([("rate", 5000.0), ("pass", 9.0), ("rate", 1.0), *[("spend", 1.0)] * 9])
 def test_no_span_spends_more_than_its_rate_and_one_operation(schedule: list[Event]) -> None:
     """The promise to production, over every span of every schedule."""
     run = ran(schedule)
-    for first in range(len(run.spent)):
-        total, dearest = 0.0, 0.0
-        for at_s, ru in run.spent[first:]:
-            total, dearest = total + ru, max(dearest, ru)
-            from_s = run.spent[first][0]
-            allowed = run.rate_max(from_s, at_s) * (at_s - from_s + BURST_S)
+    for first, begun in enumerate(run.spent):
+        total, dearest, rate = 0.0, 0.0, begun.rate
+        for each in run.spent[first:]:
+            total, dearest = total + each.ru, max(dearest, each.ru)
+            allowed = rate * (each.at_s - begun.at_s + BURST_S)
             assert total <= allowed + dearest + 1e-3 * (1 + allowed)
+            rate = max(rate, each.rate_max)
 
 
 @given(events, st.floats(0.01, 5_000))
@@ -131,3 +139,17 @@ def test_business_keeps_being_served_after_any_schedule(schedule: list[Event]) -
     count = len(run.spent)
     run.happen(("spend", 1.0))
     assert len(run.spent) == count + 1
+
+
+@given(events, st.floats(1, 5_000), st.floats(0, 30))
+def test_after_any_throttle_the_rate_is_nothing_then_half_then_whole(
+    schedule: list[Event], rate: float, retry_after_s: float
+) -> None:
+    """Whatever came before, one 429 means the same."""
+    run = ran([*schedule, ("rate", rate), ("throttle", retry_after_s)])
+    held_s = run.held_until_s - run.now_s
+    assert held_s >= max(COOL_DOWN_S, retry_after_s) - ROUNDING_S
+    shares = {0.0: 0.0, held_s * 0.99: 0.0, held_s + 0.01: 0.5, held_s + RECOVERY_S + 0.01: 1.0}
+    for after_s, share in shares.items():
+        found = run.bucket.rate_ru_per_s(now_s=run.now_s + after_s)
+        assert abs(found - share * rate) <= rate * 1e-3
