@@ -41,16 +41,19 @@ _MANIFEST = pa.schema(
 def column_name(path: str) -> str:
     """The column that holds a path's value; a name already taken gets a prefix."""
     name = path.strip("/").replace("/", ".")
-    return f"value.{name}" if name in _FIXED else name
+    return f"value.{name}" if name.casefold() in _FIXED else name
 
 
 def column_names(paths: tuple[str, ...]) -> dict[str, str]:
-    """A column for each path; where two would have one name, the later gets a number."""
+    """A column for each path; where two would have one name, the later gets a number.
+
+    Case does not count, as DuckDB and Spark do not see it.
+    """
     names: dict[str, str] = {}
     for path in dict.fromkeys(paths):
         name = wanted = column_name(path)
         number = 2
-        while name in names.values():
+        while name.casefold() in {taken.casefold() for taken in names.values()}:
             name, number = f"{wanted}.{number}", number + 1
         names[path] = name
     return names

@@ -38,7 +38,6 @@ PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
 PAGE_DOCUMENTS_FIRST = 10  # before anything is measured
 PAGE_BYTES = 2 << 20  # half of what Cosmos gives: one page takes ten times its size while parsed
 PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
-IDENTITIES_PER_PAGE = 1_000
 SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
 
@@ -306,7 +305,7 @@ class SliceCopy:
             token = continuation
             page = self._pacer.call(
                 lambda token=token: self._source.identities(  # type: ignore[misc]
-                    self._query, continuation=token, limit=IDENTITIES_PER_PAGE, paths=paths
+                    self._query, continuation=token, limit=self._page_documents(), paths=paths
                 )
             )
             for item in page.items:

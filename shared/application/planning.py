@@ -31,10 +31,10 @@ CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
 SPAN_S = 15.0  # half a tick: the next must not find this one still asking
 WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
 PROBES_PER_SLICE_MAX = 60  # twice the halvings of a century of seconds; the allowance ends sooner
-SAMPLES = 4  # spread over the cold range, as old documents may be smaller than young ones
-SAMPLE_DOCUMENTS = 10
-IDS_PER_PAGE = 1_000
-IDS_MAX = 100_000  # of one second: a hundred pages, which a tick can still pace
+SAMPLES = 8  # spread over the cold range, as old documents may be smaller than young ones
+SAMPLE_DOCUMENTS = 5  # one answer costs less than a second of most budgets
+ID_RU_MIN = 0.1  # of listing one id, where documents are tiny
+LISTING_S_MAX = 45.0  # half of what a board stays valid without the next tick
 RANGES_PER_CHANGE = 90
 
 C = TypeVar("C", bound=Charged)
@@ -50,6 +50,7 @@ class Allowance:
     def __init__(self, ports: Ports, *, rate_ru_per_s: float) -> None:
         now_s = ports.clock.now_s()
         self._ports = ports
+        self.rate_ru_per_s = rate_ru_per_s
         self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=rate_ru_per_s)
         self._left_calls = CALLS_MAX
         self._until_s = now_s + SPAN_S
@@ -63,7 +64,7 @@ class Allowance:
             if self._left_calls < 0 or self._ports.clock.now_s() > self._until_s:
                 raise AllowanceSpent
         wait_s = self._bucket.wait_s(now_s=self._ports.clock.now_s())
-        if wait_s > WAIT_MAX_S:
+        if wait_s > WAIT_MAX_S and not whole:
             raise AllowanceSpent
         if wait_s > 0:
             self._ports.clock.wait(wait_s)
@@ -200,7 +201,7 @@ class Planning:
     ) -> tuple[RangePlan, tuple[Slice, ...]]:
         """Search for the end of the next slice, a count at a time."""
         source = self._source(plans.spec)
-        search = Search(plan=plan, batch_documents=batch)
+        search = Search(plan=plan, batch_documents=batch, most_documents=_most(plans))
         step: Step = search.first()
         try:
             for _ in range(PROBES_PER_SLICE_MAX):
@@ -217,7 +218,7 @@ class Planning:
         if isinstance(step, Take):
             return self._taken(plans, search.plan, step.window, step.documents)
         if isinstance(step, CutSecond):
-            return self._cut(plans, search.plan, step.window, batch, allowance)
+            return self._cut(plans, search.plan, step, allowance)
         self._remember(plans, search)
         return plan, ()
 
@@ -238,26 +239,41 @@ class Planning:
         return _advanced(plan, window, count), (_slice(plans.migration.name, extent, count),)
 
     def _cut(
-        self, plans: Plans, plan: RangePlan, window: Window, batch: int, allowance: Allowance
+        self, plans: Plans, plan: RangePlan, dense: CutSecond, allowance: Allowance
     ) -> tuple[RangePlan, tuple[Slice, ...]]:
-        ids = self._ids(plans, plan, window, allowance)
-        extents = cut_ids(plan, window, ids, batch)
+        """Listing ids costs what reading the documents costs, so it is paced, and not without end.
+
+        A partition cannot write more in one second than a slice of the usual limits holds; this is
+        for limits set very low.
+        """
+        cost = max(ID_RU_MIN, plans.progress.ru_per_document)
+        listing_s = dense.documents * cost / max(allowance.rate_ru_per_s, ID_RU_MIN)
+        if listing_s > LISTING_S_MAX:
+            raise PermanentError(
+                f"cutting the second {dense.window.hi_s - 1} of range {plan.range.id}: it holds "
+                f"{dense.documents} documents, more than a slice may, and listing their ids would "
+                f"take {listing_s:.0f} s of what planning may spend; raise slice.documents_max or "
+                "slice.bytes_max in a new migration"
+            )
+        limit = max(1, int(allowance.rate_ru_per_s / cost))
+        ids = self._ids(plans, plan, dense.window, limit, allowance)
+        extents = cut_ids(plan, dense.window, ids, _most(plans))
         share = -(-len(ids) // len(extents))
         slices = tuple(_slice(plans.migration.name, extent, share) for extent in extents)
-        return _advanced(plan, window, len(ids)), slices
+        return _advanced(plan, dense.window, len(ids)), slices
 
     def _ids(
-        self, plans: Plans, plan: RangePlan, window: Window, allowance: Allowance
+        self, plans: Plans, plan: RangePlan, window: Window, limit: int, allowance: Allowance
     ) -> list[str]:
         source = self._source(plans.spec)
         query = _query(plans.spec, plan, window)
         ids: list[str] = []
         continuation: str | None = None
-        while len(ids) < IDS_MAX:
+        while True:
             token = continuation
             page = allowance.ask(
                 lambda token=token: source.identities(  # type: ignore[misc]
-                    query, continuation=token, limit=IDS_PER_PAGE, paths=()
+                    query, continuation=token, limit=limit, paths=()
                 ),
                 whole=bool(ids),
             )
@@ -265,10 +281,6 @@ class Planning:
             continuation = page.continuation
             if continuation is None:
                 return ids
-        raise PermanentError(
-            f"cutting the second {window.lo_s} of range {plan.range.id}: it holds more than "
-            f"{IDS_MAX} documents; narrow the migration with cold.where"
-        )
 
     def _source(self, spec: MigrationSpec) -> Source:
         return self._ports.sources.open(spec.source.database, spec.source.container)
@@ -276,6 +288,13 @@ class Planning:
 
 def _query(spec: MigrationSpec, plan: RangePlan, window: Window) -> Query:
     return Query(extent=Extent(window=window, range=plan.range), where=spec.cold.where)
+
+
+def _most(plans: Plans) -> int:
+    """What a slice may hold at all, by the spec's limits and the documents' size as measured."""
+    limits = plans.spec.slice
+    size = plans.progress.bytes_per_document
+    return min(limits.documents_max, int(limits.bytes_max / size)) if size else limits.documents_max
 
 
 def _slice(migration: str, extent: Extent, count: int) -> Slice:

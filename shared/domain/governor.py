@@ -71,8 +71,9 @@ class Decision:
 
 def decide(signals: Signals, memory: Memory) -> tuple[Decision, Memory]:
     """The budget for the next tick, why, and what to remember."""
-    usable = [r for r in signals.readings if isfinite(r.total_ru) and isfinite(r.own_ru)]
-    newest = max(usable, key=lambda r: r.minute_s, default=None)
+    usable = [r for r in signals.readings if _is_usable(r, signals.now_s)]
+    # Of two readings of one minute the one with more business counts, in whatever order they come.
+    newest = max(usable, key=lambda r: (r.minute_s, r.business_ru_per_s), default=None)
     age_s = None if newest is None else signals.now_s - (newest.minute_s + READING_S)
     budget, reason, sentence = _law(signals, newest, age_s)
     decision = Decision(
@@ -87,6 +88,11 @@ def decide(signals: Signals, memory: Memory) -> tuple[Decision, Memory]:
     )
     del memory  # the simple law needs none; the interface carries it for one that does
     return decision, Memory(budget_ru_per_s=budget)
+
+
+def _is_usable(reading: Reading, now_s: float) -> bool:
+    ended = reading.minute_s + READING_S <= now_s
+    return ended and isfinite(reading.total_ru) and isfinite(reading.own_ru)
 
 
 def _law(

@@ -36,6 +36,7 @@ class CutSecond:
     """One second holds more than a slice may: list its ids and cut between them."""
 
     window: Window
+    documents: int
 
 
 Step = Take | Probe | CutSecond
@@ -52,15 +53,19 @@ def month_end_s(at_s: int) -> int:
 class Search:
     """A search for the end of the next slice, between a window that fits and one that does not.
 
-    The gap between the two at least halves with every second answer, so even a single dense second
-    in an empty year is found in some fifty questions, and usually in two or three.
+    A batch is what the budget would have; `most_documents` is what a slice may hold at all, so one
+    second that is dense, but not too dense, is taken whole. The gap between the two windows at
+    least halves with every second answer, so even a single dense second in an empty year is found
+    in some fifty questions, and usually in two or three.
     """
 
     plan: RangePlan
     batch_documents: int
+    most_documents: int = 0
     fits_hi_s: int | None = None
     fits_count: int = 0
     over_hi_s: int | None = None
+    over_count: int = 0
 
     def first(self) -> Probe:
         """A window as wide as the density seen so far says a batch is."""
@@ -92,14 +97,16 @@ class Search:
             documents_per_s=self.batch_documents / width_s,
         )
         over = self.over_hi_s if self.over_hi_s and self.over_hi_s > window.hi_s else None
-        search = Search(plan=moved, batch_documents=self.batch_documents, over_hi_s=over)
+        search = replace(
+            self, plan=moved, fits_hi_s=None, over_hi_s=over, over_count=self.over_count
+        )
         if over is None:
             return search, search.first()
         return search, search.between((window.hi_s + over) // 2)
 
     def _narrowed(self, window: Window, count: int) -> tuple[Search, Step]:
         start_s = _start_s(self.plan)
-        narrowed = replace(self, over_hi_s=window.hi_s)
+        narrowed = replace(self, over_hi_s=window.hi_s, over_count=count)
         if self.over_hi_s is None:  # a first guess by proportion; if it fails, halve
             guess_s = start_s + (window.hi_s - start_s) * self.batch_documents // count
         else:
@@ -123,7 +130,10 @@ class Search:
         if self.fits_hi_s is not None:
             window = Window(lo_s=plan.frontier_s, hi_s=self.fits_hi_s)
             return Take(window=window, documents=self.fits_count)
-        return CutSecond(window=Window(lo_s=plan.frontier_s, hi_s=_start_s(plan) + 1))
+        second = Window(lo_s=plan.frontier_s, hi_s=_start_s(plan) + 1)
+        if self.over_count <= self.most_documents:
+            return Take(window=second, documents=self.over_count)
+        return CutSecond(window=second, documents=self.over_count)
 
 
 def _widened_s(plan: RangePlan, window: Window, count: int, search: Search) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import reprlib
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -178,8 +179,9 @@ def parse_spec(text: str) -> MigrationSpec:
         )
         raise Invalid("the spec", (fault,))
     spec = spec_from(_plain_data(text))
-    if len(spec_text(spec)) > SPEC_BYTES_MAX:
-        seen = f"{len(spec_text(spec))} characters as it is stored"
+    stored_units = len(spec_text(spec).encode("utf-16-le")) // 2
+    if stored_units > SPEC_BYTES_MAX:
+        seen = f"{stored_units} characters as it is stored"
         advice = f"keep a spec within {SPEC_BYTES_MAX} characters"
         raise Invalid("the spec", (Fault(path="$", seen=seen, advice=advice),))
     return spec
@@ -239,7 +241,10 @@ def _plain(message: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """Enough to recognise; bounded before it is built, as aliases can make a value endless."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother = 2, SHOWN_MAX, SHOWN_MAX
+    text = brief.repr(value)
     return text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
 
 

@@ -92,14 +92,14 @@ def test_narrowing_always_narrows_by_a_second() -> None:
 def test_one_second_too_full_is_cut_by_ids() -> None:
     """There is nothing narrower than a second."""
     window = within(MAY_S, MAY_S + 1)
-    assert asked(may(), (window, 101)) == CutSecond(window=window)
+    assert asked(may(), (window, 101)) == CutSecond(window=window, documents=101)
 
 
 def test_the_empty_stretch_before_a_dense_second_does_not_hide_it() -> None:
     """The width that counts begins where documents can."""
     plan = a_plan(frontier_s=0, earliest_s=MAY_S)
     window = within(0, MAY_S + 1)
-    assert asked(plan, (window, 101)) == CutSecond(window=window)
+    assert asked(plan, (window, 101)) == CutSecond(window=window, documents=101)
 
 
 @pytest.mark.parametrize(("count", "width"), [(49, 2040), (20, 5000), (1, 8000)])

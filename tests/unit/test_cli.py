@@ -1,0 +1,176 @@
+"""The terminal: what it asks of a running Ebb, what it shows, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.cli import DONE, MISUSED, PROBLEM, UNREACHABLE, main
+from tests.simulation.test_any_misfortune import SPEC
+from tests.simulation.world import make_world
+
+
+@dataclass(slots=True)
+class FakeEbb:
+    """An HTTP server that answers what it was told to, and remembers what it was asked."""
+
+    url: str = ""
+    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def ebb() -> Iterator[FakeEbb]:
+    fake = FakeEbb()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            body = self.rfile.read(length).decode()
+            path = self.path.partition("?")[0]
+            fake.asked.append((self.command, path, body))
+            missing = (404, {"detail": f"no {path}"})
+            status, value = fake.answers.get((self.command, path), missing)
+            data = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_PUT = do_POST = answer  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing on stderr."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield fake
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def a_status(**changes: Any) -> dict[str, Any]:
+    world = make_world(1)
+    world.calm.operating.apply(SPEC)
+    return {**world.calm.operating.status("sim").as_dict(), **changes}
+
+
+def test_apply_sends_the_spec_to_its_own_name(ebb: FakeEbb, tmp_path: Path) -> None:
+    """The name comes from the spec, so the two can never differ."""
+    path = tmp_path / "spec.yaml"
+    path.write_text(SPEC)
+    ebb.answers["PUT", "/api/migrations/sim"] = (201, {"name": "sim", "state": "registered"})
+    assert main(["apply", str(path), "--url", ebb.url]) == DONE
+    assert ebb.asked == [("PUT", "/api/migrations/sim", SPEC)]
+
+
+def test_a_faulty_or_missing_spec_is_not_sent(
+    ebb: FakeEbb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Used wrongly: every fault on the terminal, nothing asked of the app."""
+    path = tmp_path / "spec.yaml"
+    path.write_text(SPEC.replace("older_than: 90d", "older_than: 90x"))
+    assert main(["apply", str(path), "--url", ebb.url]) == MISUSED
+    assert main(["apply", str(tmp_path / "none.yaml"), "--url", ebb.url]) == MISUSED
+    assert "$.cold.older_than" in capsys.readouterr().err
+    assert ebb.asked == []
+
+
+@pytest.mark.parametrize("verb", ["start", "pause", "resume", "stop"])
+def test_each_verb_asks_for_itself(ebb: FakeEbb, verb: str) -> None:
+    """And a refusal is a wrong use, told in the app's own words."""
+    answer = {"name": "sim", "state": "running", "reason": "by hand"}
+    ebb.answers["POST", f"/api/migrations/sim/{verb}"] = (200, answer)
+    assert main([verb, "sim", "--url", ebb.url]) == DONE
+    ebb.answers["POST", f"/api/migrations/sim/{verb}"] = (409, {"detail": "cannot"})
+    assert main([verb, "sim", "--url", ebb.url]) == MISUSED
+
+
+def test_status_as_json_is_what_the_app_said(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One JSON value, for programs."""
+    ebb.answers["GET", "/api/migrations/sim"] = (200, a_status())
+    assert main(["status", "sim", "--json", "--url", ebb.url]) == DONE
+    assert json.loads(capsys.readouterr().out) == a_status()
+
+
+def test_status_shows_all_migrations_as_a_table(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Progress, pace and why; nothing registered is said as well."""
+    ebb.answers["GET", "/api/migrations"] = (200, [a_status()])
+    assert main(["status", "--url", ebb.url]) == DONE
+    assert "registered" in capsys.readouterr().out
+    ebb.answers["GET", "/api/migrations"] = (200, [])
+    assert main(["status", "--url", ebb.url]) == DONE
+    assert "ebb apply SPEC" in capsys.readouterr().out
+
+
+def test_a_halted_or_quarantined_migration_is_a_problem(ebb: FakeEbb) -> None:
+    """So that a script notices without reading."""
+    for changes in ({"state": "halted"}, {"quarantined": [{"slice": "s", "error": "e"}]}):
+        ebb.answers["GET", "/api/migrations/sim"] = (200, a_status(**changes))
+        assert main(["status", "sim", "--url", ebb.url]) == PROBLEM
+
+
+def test_watching_ends_when_the_migration_does(ebb: FakeEbb) -> None:
+    """It follows until there is nothing more to see."""
+    ebb.answers["GET", "/api/migrations/sim"] = (200, a_status(state="completed"))
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == DONE
+
+
+def test_explain_tells_why_it_goes_at_this_pace(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The present reason in one sentence, and the changes behind it."""
+    decision = {
+        "at_s": 1_800_000_000,
+        "reason": "slack",
+        "sentence": "spending up to 600 RU/s",
+        "budget_ru_per_s": 600.0,
+        "business_ru_per_s": 1000.0,
+        "reading_age_s": 61.0,
+        "own_ru_per_s": 500.0,
+        "shares": {"sim": {"batch_documents": 77}},
+    }
+    same = {**decision, "at_s": 1_800_000_030}
+    ebb.answers["GET", "/api/migrations/sim"] = (200, a_status(pace="the reason now"))
+    ebb.answers["GET", "/api/migrations/sim/decisions"] = (200, [same, decision])
+    assert main(["explain", "sim", "--url", ebb.url]) == DONE
+    shown = capsys.readouterr().out
+    assert "the reason now" in shown
+    assert shown.count("77") == 1
+
+
+def test_an_app_that_does_not_answer_is_unreachable(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 3, with what to check."""
+    assert main(["status", "--url", "http://127.0.0.1:9"]) == UNREACHABLE
+    assert "EBB_URL" in capsys.readouterr().err
+    assert main(["status", "--url", "ftp://host"]) == UNREACHABLE
+
+
+def test_a_refused_key_and_a_failing_app_are_unreachable_too(ebb: FakeEbb) -> None:
+    """Nothing can be said about the migration."""
+    for status in (401, 500, 503):
+        ebb.answers["GET", "/api/migrations"] = (status, {"detail": "no"})
+        assert main(["status", "--url", ebb.url]) == UNREACHABLE
+
+
+def test_an_unknown_command_is_used_wrongly() -> None:
+    """Argparse says which commands there are."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explode"])
+    assert caught.value.code == MISUSED
