@@ -83,7 +83,7 @@ class Scale:
     ru_per_s: int = 2_000
     business: float = 0.5
     recent_kb: int = 100
-    spike: float = 0.64
+    spike: float = 0.6
     ceiling: float = 0.8
     seed: int = 1
 
