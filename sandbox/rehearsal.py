@@ -116,7 +116,7 @@ class FunctionApp:
 
 
 def wait_until(
-    what: str, holds: Callable[[], T], *, within_s: float, of: FunctionApp | None = None
+    what: str, holds: Callable[[], T | None], *, within_s: float, of: FunctionApp | None = None
 ) -> T:
     """Poll until something holds and return it; an error says what never came."""
     until_s = time.monotonic() + within_s

@@ -121,16 +121,18 @@ def copy_again(world: World) -> None:
     pytest.fail("the slice was never copied again")
 
 
-def test_a_receipt_is_written_once_and_decides(world: World) -> None:
+def test_a_receipt_is_written_once_and_decides(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a crash between receipt and promotion, whoever comes next publishes those bytes."""
     world.chaos.crash = 0.0
     letter = world.mail.take(VALIDATE_QUEUE)
     assert letter is not None
     original = blobs(world).copy
-    blobs(world).copy = killed  # type: ignore[method-assign]
+    monkeypatch.setattr(blobs(world), "copy", killed)
     with pytest.raises(KeyboardInterrupt):
         world.calm.validating.run(letter.text)
-    blobs(world).copy = original  # type: ignore[method-assign]
+    monkeypatch.setattr(blobs(world), "copy", original)
     (receipt,) = blobs(world).names("archive", "receipts/")
     before = blobs(world).bytes_of("archive", receipt)
     check_always(world)
