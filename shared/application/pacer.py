@@ -106,7 +106,6 @@ class Pacer:
         self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=board.rate_for(seat, now_s))
         self._first_at_s = now_s + waits_s
         self.meter = OwnMeter(ports, ports.names.new())
-        self.throttles = 0
 
     @classmethod
     def seated(cls, ports: Ports, seat: Seat) -> Pacer | None:
@@ -243,7 +242,6 @@ class Pacer:
     def _throttled(self, error: Throttled) -> None:
         """The partition is full now: this worker holds at once, the others at their next look."""
         now_s = self._ports.clock.now_s()
-        self.throttles += 1
         hold_s = max(error.retry_after_s, COOL_DOWN_S)
         self._bucket.throttled(now_s=now_s, retry_after_s=error.retry_after_s)
         board = change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=hold_s))
