@@ -19,9 +19,10 @@ from shared.application.dispatching import (
     work_message,
 )
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
+from shared.application.paging import items, page_documents, row_of
 from shared.application.settling import settle_copied, settle_failure, settle_released
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
+from shared.domain.canonical import canonical_document, partition_key_text, storable
 from shared.domain.receipt import Row, merkle_root, staging_name
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
 from shared.domain.spec import MigrationSpec
@@ -34,10 +35,6 @@ from shared.errors import (
 )
 from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
 
-PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
-PAGE_DOCUMENTS_FIRST = 10  # before anything is measured
-PAGE_BYTES = 4 << 20  # what Cosmos ends a page at; asking for more would change nothing
-PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
 SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
 
@@ -234,13 +231,7 @@ class SliceCopy:
         offset = 0
         for document in self._documents():
             data = self._canonical(document)
-            row = Row(
-                id=storable(document["id"]),
-                partition_key=partition_key_text(document, self._spec.source.partition_key),
-                etag=document["_etag"],
-                ts=document["_ts"],
-                sha256=digest(data),
-            )
+            row = row_of(document, self._spec.source.partition_key, data)
             spool.write(data)
             rows.append(_Spooled(row=row, offset=offset, size=len(data)))
             offset += len(data)
@@ -256,27 +247,17 @@ class SliceCopy:
             ) from error
 
     def _documents(self) -> Iterator[Mapping[str, Any]]:
-        continuation: str | None = None
-        while True:
-            page = self._ask_documents(continuation)
-            yield from page.items
-            continuation = page.continuation
-            if continuation is None:
-                return
+        def ask(continuation: str | None) -> Page:
+            return self._pacer.call(
+                lambda: self._source.documents(
+                    self._query, continuation=continuation, limit=self._page_documents()
+                )
+            )
 
-    def _ask_documents(self, continuation: str | None) -> Page:
-        limit = self._page_documents()
-        return self._pacer.call(
-            lambda: self._source.documents(self._query, continuation=continuation, limit=limit)
-        )
+        return items(ask)
 
     def _page_documents(self) -> int:
-        progress = self._work.progress
-        if progress.ru_per_document <= 0 or progress.bytes_per_document <= 0:
-            return PAGE_DOCUMENTS_FIRST
-        affordable = int(self._pacer.rate_ru_per_s() * PAGE_SPAN_S / progress.ru_per_document)
-        fitting = int(PAGE_BYTES / progress.bytes_per_document)
-        return max(1, min(PAGE_DOCUMENTS_MAX, affordable, fitting))
+        return page_documents(self._work.progress, self._pacer.rate_ru_per_s())
 
     def _reconcile(self, rows: list[_Spooled]) -> tuple[list[_Spooled], tuple[str, ...], int]:
         """Counts differ: hold what was read against what lies in the window now, id by id.
@@ -299,20 +280,21 @@ class SliceCopy:
 
     def _identities(self) -> dict[tuple[str, str], str]:
         paths = self._spec.source.partition_key
-        present: dict[tuple[str, str], str] = {}
-        continuation: str | None = None
-        while True:
-            token = continuation
-            page = self._pacer.call(
-                lambda token=token: self._source.identities(  # type: ignore[misc]
-                    self._query, continuation=token, limit=self._page_documents(), paths=paths
+
+        def ask(continuation: str | None) -> Page:
+            return self._pacer.call(
+                lambda: self._source.identities(
+                    self._query,
+                    continuation=continuation,
+                    limit=self._page_documents(),
+                    paths=paths,
                 )
             )
-            for item in page.items:
-                present[(partition_key_text(item, paths), storable(item["id"]))] = item["_etag"]
-            continuation = page.continuation
-            if continuation is None:
-                return present
+
+        return {
+            (partition_key_text(item, paths), storable(item["id"])): item["_etag"]
+            for item in items(ask)
+        }
 
     def _stage_data(self, spool: BinaryIO, rows: list[_Spooled]) -> tuple[Stored | None, list[Row]]:
         if not rows:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from shared.application.bundle import Ports
 from shared.application.pacer import Charged, OwnMeter
+from shared.application.paging import items
 from shared.domain.canonical import canonical_document
 from shared.domain.pacing import DebtBucket
 from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
@@ -25,7 +26,7 @@ from shared.domain.slices import (
 )
 from shared.domain.spec import MigrationSpec
 from shared.errors import PermanentError, Throttled, TransientError, Uncanonical
-from shared.ports import Change, Query, Source
+from shared.ports import Change, Page, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
 SPAN_S = 15.0  # half a tick: the next must not find this one still asking
@@ -267,20 +268,14 @@ class Planning:
     ) -> list[str]:
         source = self._source(plans.spec)
         query = _query(plans.spec, plan, window)
-        ids: list[str] = []
-        continuation: str | None = None
-        while True:
-            token = continuation
-            page = allowance.ask(
-                lambda token=token: source.identities(  # type: ignore[misc]
-                    query, continuation=token, limit=limit, paths=()
-                ),
-                whole=bool(ids),
+
+        def ask(continuation: str | None) -> Page:
+            return allowance.ask(
+                lambda: source.identities(query, continuation=continuation, limit=limit, paths=()),
+                whole=continuation is not None,
             )
-            ids.extend(item["id"] for item in page.items)
-            continuation = page.continuation
-            if continuation is None:
-                return ids
+
+        return [item["id"] for item in items(ask)]
 
     def _source(self, spec: MigrationSpec) -> Source:
         return self._ports.sources.open(spec.source.database, spec.source.container)

@@ -12,9 +12,10 @@ from typing import BinaryIO, cast
 from shared.application.bundle import Ports
 from shared.application.dispatching import Work, dispatch_next, mark_unsent, read_work
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
+from shared.application.paging import items, page_documents, row_of
 from shared.application.settling import settle, settle_failure, settle_proven
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
+from shared.domain.canonical import canonical_document, digest
 from shared.domain.receipt import (
     Promise,
     Row,
@@ -27,9 +28,7 @@ from shared.domain.receipt import (
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
 from shared.domain.verdict import Kind, Verdict, compare
 from shared.errors import EbbError, NotFound, PermanentError, Refused, TransientError, Unreadable
-from shared.ports import Archive, Query
-
-PAGE_DOCUMENTS = 100
+from shared.ports import Archive, Page, Query
 
 
 class Mismatch(PermanentError):
@@ -213,25 +212,19 @@ class Validation:
         spec = self._work.spec
         source = self._ports.sources.open(spec.source.database, spec.source.container)
         query = Query(extent=self._slice.extent, where=spec.cold.where)
-        continuation: str | None = None
-        while True:
-            token = continuation
-            page = self._pacer.call(
-                lambda token=token: source.documents(  # type: ignore[misc]
-                    query, continuation=token, limit=PAGE_DOCUMENTS
+
+        def ask(continuation: str | None) -> Page:
+            return self._pacer.call(
+                lambda: source.documents(
+                    query,
+                    continuation=continuation,
+                    limit=page_documents(self._work.progress, self._pacer.rate_ru_per_s()),
                 )
             )
-            for document in page.items:
-                yield Row(
-                    id=storable(document["id"]),
-                    partition_key=partition_key_text(document, spec.source.partition_key),
-                    etag=document["_etag"],
-                    ts=document["_ts"],
-                    sha256=digest(canonical_document(document)),
-                )
-            continuation = page.continuation
-            if continuation is None:
-                return
+
+        for document in items(ask):
+            canonical = canonical_document(document)
+            yield row_of(document, spec.source.partition_key, canonical)
 
     def _write_receipt(self) -> bytes:
         receipt = build_receipt(

@@ -19,7 +19,6 @@ from shared.errors import Uncanonical
 
 SYSTEM_PROPERTIES = frozenset({"_rid", "_self", "_attachments", "_etag", "_ts"})
 DEPTH_MAX = 200  # Cosmos accepts 128 levels; orjson's own limit is 254
-EXACT_INT_MAX = 2**53
 _ORJSON_INT_MAX = 2**63 - 1
 _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
 _KNOWN = frozenset({str, bool, type(None), int, float, dict, list})

@@ -1,0 +1,47 @@
+"""Reading a source page by page: how much to ask for, how to go on, and what a row is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shared.domain.canonical import digest, partition_key_text, storable
+from shared.domain.receipt import Row
+from shared.domain.slices import Progress
+from shared.ports import Page
+
+PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
+PAGE_DOCUMENTS_FIRST = 10  # before anything is measured
+PAGE_BYTES = 4 << 20  # what Cosmos ends a page at; asking for more would change nothing
+PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use stays even
+
+
+def items(ask: Callable[[str | None], Page]) -> Iterator[Any]:
+    """Everything on all pages; `ask` fetches the one that a continuation leads to."""
+    continuation: str | None = None
+    while True:
+        page = ask(continuation)
+        yield from page.items
+        continuation = page.continuation
+        if continuation is None:
+            return
+
+
+def page_documents(progress: Progress, rate_ru_per_s: float) -> int:
+    """Documents to ask for at once, by what they cost and weigh as measured."""
+    if progress.ru_per_document <= 0 or progress.bytes_per_document <= 0:
+        return PAGE_DOCUMENTS_FIRST
+    affordable = int(rate_ru_per_s * PAGE_SPAN_S / progress.ru_per_document)
+    fitting = int(PAGE_BYTES / progress.bytes_per_document)
+    return max(1, min(PAGE_DOCUMENTS_MAX, affordable, fitting))
+
+
+def row_of(document: Mapping[str, Any], paths: tuple[str, ...], canonical: bytes) -> Row:
+    """A source document's manifest row."""
+    return Row(
+        id=storable(document["id"]),
+        partition_key=partition_key_text(document, paths),
+        etag=document["_etag"],
+        ts=document["_ts"],
+        sha256=digest(canonical),
+    )
