@@ -52,7 +52,7 @@ def migration_apply(req: func.HttpRequest, context: func.Context) -> func.HttpRe
     name = req.route_params["name"]
 
     def call() -> faces.Answer:
-        text = faces.spec_body(req.get_body())
+        text = faces.text_body(req.get_body())
         migration = wiring.app().operating.apply(text, name=name)
         return faces.shown(faces.migration_shown(migration), status=201)
 
@@ -90,6 +90,17 @@ def migration_decisions(req: func.HttpRequest, context: func.Context) -> func.Ht
     return _answer(context, call)
 
 
+@app.route("pressure", methods=["POST"])
+def pressure(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The business says what it needs; Ebb makes room at once."""
+
+    def call() -> faces.Answer:
+        pressed = wiring.app().pressing.push(faces.text_body(req.get_body()))
+        return faces.shown(faces.pressed_shown(pressed), status=202)
+
+    return _answer(context, call)
+
+
 @app.route("health", methods=["GET"])
 def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether the controller decides and its stores answer."""
@@ -104,10 +115,9 @@ def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
 
 @app.timer_trigger("timer", schedule="%EBB_TICK_SCHEDULE%", run_on_startup=False, use_monitor=False)
 def tick(timer: func.TimerRequest) -> None:
-    """One decision of the controller."""
+    """One decision of the controller for each source."""
     del timer
-    entry = wiring.app().controller.tick()
-    if entry is not None:
+    for entry in wiring.app().controller.tick():
         log.info("decision %s", faces.shown(faces.entry_shown(entry)).body.decode())
 
 

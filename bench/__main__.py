@@ -7,8 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from bench import copy, tick
+from bench.governor import command as governor
 
-BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {"tick": tick.main, "copy": copy.main}
+BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "tick": tick.main,
+    "copy": copy.main,
+    "governor": governor.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         for name, run in BENCHES.items():
             sentence = (sys.modules[run.__module__].__doc__ or "").partition("\n")[0]
-            sys.stdout.write(f"python -m bench.{name:<6} {sentence}\n")
+            sys.stdout.write(f"python -m bench.{name:<9} {sentence}\n")
         return 0
     statuses = [BENCHES[name](rest) for name in options.names or BENCHES]
     return next((status for status in statuses if status), 0)

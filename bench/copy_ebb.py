@@ -20,11 +20,11 @@ from bench.documents import DATABASE, KEY_PATH
 from bench.errors import BenchError
 from bench.stages import watched
 from shared import wiring
-from shared.application.dispatching import may_copy, named_in, work_message
+from shared.application.dispatching import named_in, next_first, work_message
 from shared.application.planning import Planning
-from shared.domain.board import Board
+from shared.domain.board import Board, Grant
 from shared.domain.slices import Extent, Migration, Slice, SliceState, Window
-from shared.domain.spec import parse_spec, spec_from, spec_text
+from shared.domain.spec import spec_from, spec_text
 from shared.ports import VALIDATE_QUEUE, Change
 
 UNLIMITED_RU_PER_S = 1e9
@@ -47,7 +47,7 @@ class Rehearsal:
         self._slices = len(job["windows"])
         self.collisions = 0
         self._failure: list[BaseException] = []
-        self._plan(job)
+        self._board = self._planned(job)
 
     def copy(self) -> None:
         """As the copy queue's function: one message, and then whatever waits."""
@@ -131,27 +131,35 @@ class Rehearsal:
         failed = [s for s in slices if s.state in {SliceState.FAILED, SliceState.QUARANTINED}]
         if failed:
             raise BenchError(f"copying {failed[0].id}: {failed[0].error}")
-        return next((s for s in slices if may_copy(s, now_s)), None)
+        waiting = next_first(self._board, slices, now_s)
+        return waiting[0] if waiting else None
 
-    def _plan(self, job: Job) -> None:
-        self._app.operating.apply(spec_text(spec_from(_spec(job))))
+    def _planned(self, job: Job) -> Board:
+        """The board as it was written, with every slice in the ledger."""
+        spec = spec_from(_spec(job))
+        self._app.operating.apply(spec_text(spec))
         migration = self._app.operating.start(self._name)
-        Planning(self._ports).register_ranges(migration, parse_spec(migration.spec_text))
+        Planning(self._ports).register_ranges(migration, spec)
         slices = self._cut(migration, job)
         for start in range(0, len(slices), SLICES_PER_CHANGE):
             part = slices[start : start + SLICES_PER_CHANGE]
             self._ports.ledger.commit(self._name, Change(slices=part))
         now_s = self._ports.clock.now_s()
-        granted = Board(
+        grant = Grant(
             budget_ru_per_s=UNLIMITED_RU_PER_S,
+            limit_ru_per_s=UNLIMITED_RU_PER_S,
             shares_ru_per_s={self._name: UNLIMITED_RU_PER_S},
             in_flight={self._name: 1},
+            other_ranges_ru_per_s=UNLIMITED_RU_PER_S,
             reason="the bench grants everything",
+        )
+        granted = Board(
+            grants={spec.source.name: grant},
             decided_at_s=now_s,
             valid_until_s=now_s + VALID_S,
             version=self._ports.boards.read().version,
         )
-        self._ports.boards.write(granted)
+        return self._ports.boards.write(granted)
 
     def _cut(self, migration: Migration, job: Job) -> tuple[Slice, ...]:
         (plan,) = self._ports.ledger.ranges(migration.name)

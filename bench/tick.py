@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import report
 from bench.children import run_child
-from bench.documents import stock
+from bench.documents import DATABASE, stock
 from bench.errors import BenchError
 from bench.grown_ledger import grow, saved
 from sandbox.azurite import Azurite, start_azurite
@@ -31,7 +31,8 @@ TICKS = 15
 DOCUMENTS = 4_000  # each tick plans one slice of at most twenty
 RU_PER_S = 100_000.0
 LAG_S = 5.0
-HISTORY = History(minutes=30, ru_per_s=1_000.0)
+HISTORY_MINUTES = 30
+HISTORY_RU_PER_S = 1_000.0
 SETTLE_S = "5"
 
 
@@ -49,12 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Each level on an Azurite of its own, all on one Cosmos account."""
-    chosen = SandboxOptions(ru_per_s=RU_PER_S, lag_s=LAG_S, history=HISTORY, with_storage=False)
+    chosen = SandboxOptions(ru_per_s=RU_PER_S, lag_s=LAG_S, with_storage=False)
     levels = sorted(options.slices)
     with start_sandbox(chosen) as sandbox, TemporaryDirectory(prefix="ebb-bench-") as folder:
         stocked = stock(
             sandbox.backing, "small", documents=DOCUMENTS, kb=1, slice_documents=DOCUMENTS
         )
+        past = History(
+            minutes=HISTORY_MINUTES,
+            ru_per_s=HISTORY_RU_PER_S,
+            database=DATABASE,
+            container=stocked.container,
+        )
+        sandbox.admin.tell_history(past)
         bench = Bench(sandbox=sandbox, container=stocked.container)
         base = Path(folder) / "base"
         base.mkdir()

@@ -78,10 +78,13 @@ class Fixture:
 
     def tick(self) -> Entry:
         """One tick that decided something."""
-        entry = self._app.controller.tick()
-        if entry is None:
-            raise BenchError("ticking: the controller decided nothing; is another one running?")
-        return entry
+        entries = self._app.controller.tick()
+        if len(entries) != 1:
+            raise BenchError(
+                f"ticking: the controller decided for {len(entries)} sources and not for one; "
+                "is another one running?"
+            )
+        return entries[0]
 
     def read_ms(self) -> float:
         """The median point read: what Azurite itself takes in a table of this size."""
@@ -107,10 +110,13 @@ class Fixture:
 
     def _until(self, holds: Callable[[], bool]) -> None:
         for _ in range(TICKS_MAX):
-            self.tick()
+            entry = self.tick()
             if holds():
                 return
-        raise BenchError(f"ticking: nothing was surveyed or planned in {TICKS_MAX} ticks")
+        raise BenchError(
+            f"ticking: nothing was surveyed or planned in {TICKS_MAX} ticks; "
+            f"{entry.decision.sentence}; {dict(entry.actions)}"
+        )
 
     def _insert(self, slices: Sequence[Slice]) -> None:
         """As TableLedger spells them; it has no way to write a done slice that was never open."""

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,11 +56,24 @@ class AdminClient:
         """Change what a 300 KB point read costs."""
         self._object("PUT", "/tariff", {"ru_per_300_kb": ru_per_300_kb})
 
-    def set_monitor(self, *, lag_s: float | None = None, loss_share: float | None = None) -> None:
-        """Change how late metrics are, and how many are lost."""
-        given = {"lag_s": lag_s, "loss_share": loss_share}
+    def set_monitor(
+        self,
+        *,
+        lag_s: float | None = None,
+        loss_share: float | None = None,
+        refusals: Mapping[str, int] | None = None,
+    ) -> None:
+        """Change how late metrics are, how many are lost, and which meet an HTTP status."""
+        given = {"lag_s": lag_s, "loss_share": loss_share, "refusals": refusals}
         self._object(
             "PUT", "/monitor", {name: value for name, value in given.items() if value is not None}
+        )
+
+    def set_logs(self, *, lag_s: float | None = None, is_partial: bool | None = None) -> None:
+        """Change how late the logs are, and whether their answers are cut short."""
+        given = {"lag_s": lag_s, "is_partial": is_partial}
+        self._object(
+            "PUT", "/logs", {name: value for name, value in given.items() if value is not None}
         )
 
     def add_fault(

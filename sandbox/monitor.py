@@ -12,6 +12,7 @@ from aiohttp import web
 from sandbox.cosmos.account import Account
 from sandbox.cosmos.series import MINUTE_S, Cell, Tally
 from sandbox.identity import TokenIssuer
+from sandbox.logs import logs_route
 
 NAMESPACE = "Microsoft.DocumentDB/databaseAccounts"
 MANAGEMENT_AUDIENCES = frozenset(
@@ -20,14 +21,19 @@ MANAGEMENT_AUDIENCES = frozenset(
 REGION = "westeurope"
 # Azure Monitor answers at most 1,440 points a series at the grains supported here.
 POINTS_MAX = 1440
+# Azure's own default: of a metric split by a dimension, ten series and no word of the others.
+SERIES_DEFAULT = 10
+RETRY_AFTER_S = 30
 _GRAINS_S = {"PT1M": 60, "PT5M": 300, "PT15M": 900, "PT30M": 1800, "PT1H": 3600}
 _UNITS = {
     "TotalRequestUnits": "Count",
     "TotalRequests": "Count",
     "NormalizedRUConsumption": "Percent",
     "PhysicalPartitionCount": "Count",
+    "ProvisionedThroughput": "Count",
 }
-_CONDITION = re.compile(r"(\w+)\s+eq\s+'([^']*)'", re.IGNORECASE)
+_BY_PARTITION = frozenset(_UNITS) - {"TotalRequestUnits", "TotalRequests"}
+_CONDITION = re.compile(r"(\w+)\s+eq\s+'((?:[^']|'')*)'", re.IGNORECASE)
 _THROTTLED, _CLIENT_ERROR, _SERVER_ERROR = 429, 400, 500
 
 Data = dict[str, Any]
@@ -50,6 +56,7 @@ class MetricsQuery:
     aggregations: tuple[str, ...]
     # Dimension name in lower case -> accepted values; '*' accepts and splits by every value.
     wanted: Mapping[str, frozenset[str]]
+    series_max: int = SERIES_DEFAULT
 
 
 def metrics_query(parameters: Mapping[str, str], *, now_s: float) -> MetricsQuery:
@@ -85,6 +92,7 @@ def metrics_query(parameters: Mapping[str, str], *, now_s: float) -> MetricsQuer
             part.strip().lower() for part in parameters.get("aggregation", "average").split(",")
         ),
         wanted=_wanted(parameters.get("$filter", "")),
+        series_max=int(parameters.get("top", SERIES_DEFAULT)),
     )
 
 
@@ -110,7 +118,7 @@ def metrics_answer(
 
 
 def monitor_app(account: Account, issuer: TokenIssuer) -> web.Application:
-    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`."""
+    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`, and the logs beside it."""
     suffix = "/providers/microsoft.insights/metrics"
 
     async def metrics(request: web.Request) -> web.Response:
@@ -134,31 +142,35 @@ def monitor_app(account: Account, issuer: TokenIssuer) -> web.Application:
             query = metrics_query(request.query, now_s=time.time())
         except BadQuery as error:
             return _error(400, "BadRequest", str(error))
+        for name in query.metrics:
+            if name in account.delay.refusals:
+                return _refusal(name, account.delay.refusals[name])
         return web.json_response(
             metrics_answer(account, query, resource_id=account.resource_id, now_s=time.time())
         )
 
     app = web.Application()
     app.router.add_get("/{tail:.*}", metrics)
+    app.router.add_routes([logs_route(account, issuer)])
     return app
 
 
 def _metric(
     account: Account, query: MetricsQuery, name: str, resource_id: str, horizon_s: float
 ) -> Data:
-    by_partition = name in ("NormalizedRUConsumption", "PhysicalPartitionCount")
-    series = (
-        _by_partition(account, query, name, horizon_s)
-        if by_partition
-        else _by_cell(account, query, horizon_s, name)
-    )
+    if name == "ProvisionedThroughput" and not account.is_provisioned:
+        series = []
+    elif name in _BY_PARTITION:
+        series = _by_partition(account, query, name, horizon_s)
+    else:
+        series = _by_cell(account, query, horizon_s, name)
     return {
         "id": f"{resource_id}/providers/Microsoft.Insights/metrics/{name}",
         "type": "Microsoft.Insights/metrics",
         "name": {"value": name, "localizedValue": name},
         "displayDescription": name,
         "unit": _UNITS[name],
-        "timeseries": series,
+        "timeseries": series[: query.series_max] if query.wanted else series,
         "errorCode": "Success",
     }
 
@@ -198,6 +210,9 @@ def _by_partition(account: Account, query: MetricsQuery, name: str, horizon_s: f
     def value(partitions: list[int], start_s: int) -> Data:
         if name == "PhysicalPartitionCount":
             return dict.fromkeys(query.aggregations, float(account.partitions))
+        if name == "ProvisionedThroughput":
+            bought = sum(window.limit_ru_per_s for window in account.windows)
+            return dict.fromkeys(query.aggregations, bought)
         minutes = range(start_s, start_s + query.grain_s, MINUTE_S)
         percents = [_percent(account, minute_s, p) for p in partitions for minute_s in minutes]
         known = {
@@ -299,7 +314,7 @@ def _accepts(wanted: Mapping[str, frozenset[str]], dimensions: Mapping[str, str]
 def _wanted(text: str) -> dict[str, frozenset[str]]:
     wanted: dict[str, set[str]] = {}
     for name, value in _CONDITION.findall(text):
-        wanted.setdefault(name.lower(), set()).add(value.lower())
+        wanted.setdefault(name.lower(), set()).add(value.replace("''", "'").lower())
     leftover = re.sub(r"\b(and|or)\b|[()\s]", "", _CONDITION.sub("", text), flags=re.IGNORECASE)
     known = _dimensions(Cell("", 0, "", "", "", 0))
     if leftover or any(name not in known for name in wanted):
@@ -314,6 +329,14 @@ def _epoch_s(text: str) -> float:
 
 def _stamp(epoch_s: float) -> str:
     return dt.datetime.fromtimestamp(epoch_s, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refusal(metric: str, status: int) -> web.Response:
+    code = "BadRequest" if status == _CLIENT_ERROR else "TooManyRequests"
+    answer = _error(status, code, f"Failed to find metric configuration for metric: {metric}")
+    if status == _THROTTLED:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

@@ -23,6 +23,7 @@ from sandbox.cosmos.backing import Backing
 from sandbox.cosmos.meter import Secrets
 from sandbox.errors import SandboxError
 from sandbox.identity import IDENTITY_PATH
+from sandbox.logs import WORKSPACE_ID
 from sandbox.processes import Child, Processes, find_node_modules
 
 RESOURCE_ID = (
@@ -45,6 +46,10 @@ class SandboxOptions:
     loss_share: float = 0.0
     seed: int = 0
     history: History = field(default_factory=History)
+    provisioned: bool = False
+    with_logs: bool = True
+    # Log Analytics takes 20 seconds to three minutes, by Microsoft's own account.
+    logs_lag_s: float = 180.0
     with_storage: bool = True
     storage_location: Path | None = None
     scratch_dir: Path | None = None
@@ -96,6 +101,8 @@ class Sandbox:
             "EBB_COSMOS_ENDPOINT": self.cosmos_endpoint,
             "EBB_COSMOS_RESOURCE_ID": self.resource_id,
             "EBB_MANAGEMENT_ENDPOINT": self.management_endpoint,
+            "EBB_LOGS_ENDPOINT": self.management_endpoint,
+            "EBB_LOG_WORKSPACE_ID": WORKSPACE_ID,
             "EBB_CA_FILE": str(self.ca_file),
             "EBB_TICK_SCHEDULE": "*/5 * * * * *",
             "EBB_JANITOR_SCHEDULE": "0 */10 * * * *",
@@ -216,6 +223,7 @@ def _start_meter(
         "ru-per-300-kb": options.ru_per_300_kb,
         "lag-s": options.lag_s,
         "loss-share": options.loss_share,
+        "logs-lag-s": options.logs_lag_s,
         "seed": options.seed,
         "history-minutes": options.history.minutes,
         "history-ru-per-s": options.history.ru_per_s,
@@ -223,6 +231,10 @@ def _start_meter(
         "history-container": options.history.container,
     }
     arguments = [f"--{name}={value}" for name, value in flags.items()]
+    if options.provisioned:
+        arguments.append("--provisioned")
+    if not options.with_logs:
+        arguments.append("--without-logs")
     return processes.start("meter", [sys.executable, "-m", "sandbox.cosmos.meter", *arguments])
 
 

@@ -203,7 +203,8 @@ def _fetch_status(options: argparse.Namespace) -> Any:
 
 
 def _is_problem(status: Mapping[str, Any]) -> bool:
-    return status["state"] == "halted" or bool(status["quarantined"])
+    stalled = status["stalled_since_s"] is not None
+    return stalled or status["state"] == "halted" or bool(status["quarantined"])
 
 
 def _status_table(found: Any) -> Table | str:
@@ -222,7 +223,7 @@ def _status_table(found: Any) -> Table | str:
             f"{each['bytes']['documents'] / 1e6:,.0f} → {each['bytes']['blobs'] / 1e6:,.0f}",
             f"{each['ru']['share_per_s']:,.0f}",
             _span(each["eta_s"]),
-            each["pace"],
+            each["pace"] if each["stalled_since_s"] is None else f"STALLED, though {each['pace']}",
         )
     return table
 
@@ -242,16 +243,18 @@ def _explain(options: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _explain_table(name: str, pace: str, entries: list[Mapping[str, Any]]) -> Table:
-    table = Table("at (UTC)", "budget", "business", "own", "age", "batch", "reason", title=pace)
+    columns = ("at (UTC)", "budget", "business", "own", "age", "risk", "batch", "why")
+    table = Table(*columns, title=pace)
     for each in reversed(_changes(entries)):
         share = each["shares"].get(name, {})
-        business, age = each["business_ru_per_s"], each["reading_age_s"]
+        business, age, risk = each["business_ru_per_s"], each["reading_age_s"], each["risk"]
         table.add_row(
             dt.datetime.fromtimestamp(each["at_s"], dt.UTC).strftime("%H:%M:%S"),
             f"{each['budget_ru_per_s']:,.0f}",
             "—" if business is None else f"{business:,.0f}",
             f"{each['own_ru_per_s']:,.0f}",
             "—" if age is None else f"{age:.0f} s",
+            "—" if risk is None else f"{risk:.1%}",
             str(share.get("batch_documents", "—")),
             each["sentence"],
         )

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shared.application.pressing import Pressed
 from shared.domain.slices import Migration
 from shared.errors import (
     Conflict,
@@ -74,16 +75,25 @@ def unexpected(invocation_id: str) -> Answer:
     return Answer(status=500, body=json.dumps(body).encode(), media="application/problem+json")
 
 
-def spec_body(data: bytes) -> str:
-    """A request's body as spec text."""
+def text_body(data: bytes) -> str:
+    """A request's body as text of a bounded size."""
     if len(data) > BODY_BYTES_MAX:
-        seen = f"{len(data)} bytes"
-        raise Invalid("the request", (Fault(path="$", seen=seen, advice="send one spec"),))
+        advice = f"send at most {BODY_BYTES_MAX} bytes"
+        fault = Fault(path="$", seen=f"{len(data)} bytes", advice=advice)
+        raise Invalid("the request", (fault,))
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        fault = Fault(path="$", seen="not UTF-8", advice="send the spec as UTF-8 text")
+        fault = Fault(path="$", seen="not UTF-8", advice="send UTF-8 text")
         raise Invalid("the request", (fault,)) from error
+
+
+def pressed_shown(pressed: Pressed) -> dict[str, Any]:
+    return {
+        "sources": list(pressed.sources),
+        "until_s": pressed.until_s,
+        "budget_ru_per_s": round(pressed.budget_ru_per_s, 1),
+    }
 
 
 def number(name: str, text: str | None, default: float, *, most: float) -> float:
@@ -113,6 +123,7 @@ def entry_shown(entry: Entry) -> dict[str, Any]:
     decision = entry.decision
     return {
         "at_s": decision.at_s,
+        "source": entry.source,
         "reason": decision.reason.value,
         "sentence": decision.sentence,
         "budget_ru_per_s": round(decision.budget_ru_per_s, 1),
@@ -120,6 +131,8 @@ def entry_shown(entry: Entry) -> dict[str, Any]:
         "ceiling": decision.ceiling,
         "business_ru_per_s": decision.business_ru_per_s,
         "reading_age_s": decision.reading_age_s,
+        "risk": decision.risk,
+        "tightest_ranges_ru_per_s": dict(decision.range_ru_per_s),
         "own_ru_per_s": round(entry.own_ru_per_s, 1),
         "shares": {
             share.migration: {

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
 
 from shared.domain.board import Board
-from shared.domain.governor import Decision, Share
+from shared.domain.governor import Decision, Memory
+from shared.domain.profile import Profile
+from shared.domain.pulse import Pulse
 from shared.domain.receipt import Row
+from shared.domain.sharing import Share
 from shared.domain.slices import (
     Extent,
     FeedRange,
@@ -75,6 +78,10 @@ class Source(Protocol):
     def partition_key_paths(self) -> tuple[str, ...]: ...
 
     def ranges(self) -> tuple[FeedRange, ...]: ...
+
+    def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
+        """Range id -> ids of the partition key ranges it lies on now; a split adds some."""
+        ...
 
     def count(self, query: Query) -> Measured: ...
 
@@ -249,8 +256,9 @@ class Boards(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A decision as it is kept: what was decided, for whom, and what followed."""
+    """A decision as it is kept: for which source, what, for whom, and what followed."""
 
+    source: str
     decision: Decision
     shares: tuple[Share, ...] = ()
     own_ru_per_s: float = 0.0
@@ -286,22 +294,96 @@ class Incidents(Protocol):
     def latest(self, *, limit: int) -> tuple[Incident, ...]: ...
 
 
-class Metering(Protocol):
-    """Ebb's own consumption by UTC minute, added up over all workers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What the controller carries from one tick to the next about one source."""
 
-    def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
-        """Set this worker's total of each minute (no increment: twice is harmless)."""
+    memory: Memory = field(default_factory=Memory)
+    pulses: Mapping[str, Pulse] = field(default_factory=dict)
+
+
+class Memories(Protocol):
+    """One memory per source, written by whoever holds the controller's lease."""
+
+    def recall(self, source: str) -> Remembered:
+        """An empty memory for a source never kept."""
         ...
 
-    def by_minute(self, *, since_s: int) -> Mapping[int, float]: ...
+    def keep(self, source: str, remembered: Remembered) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Place:
+    """Where request units went: a source (database/container) and one of its ranges."""
+
+    source: str
+    range_id: str
+
+
+class Metering(Protocol):
+    """Ebb's own consumption by UTC minute and place, added up over all workers."""
+
+    def add(self, worker: str, spent: Mapping[tuple[int, Place], float]) -> None:
+        """Set this worker's total of each minute and place (no increment: twice is harmless)."""
+        ...
+
+    def by_minute(self, source: str, *, since_s: int) -> Mapping[int, Mapping[str, float]]:
+        """Minute -> range id -> RU; minutes in which nothing was spent are absent."""
+        ...
 
     def forget(self, *, before_s: int, limit: int) -> int: ...
 
 
-class Monitor(Protocol):
-    """What the account as a whole consumed, as Azure Monitor tells it: late and with gaps."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteUse:
+    """One minute of a container as Azure Monitor tells it, everybody's use together."""
 
-    def total_ru_by_minute(self, *, since_s: int, until_s: int) -> Mapping[int, float]: ...
+    total_ru: float
+    requests: int = 0
+    throttled: int = 0  # of the requests, those answered 429
+    heat: Mapping[str, float] = field(default_factory=dict)
+    """Partition key range id -> the busiest second's share of that partition's capacity, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision:
+    """What a container can do, as the platform tells it."""
+
+    partitions: int
+    ru_per_s: float | None  # provisioned throughput; None where there is none: serverless
+
+
+class Monitor(Protocol):
+    """What a container consumed, as Azure Monitor tells it: late and with gaps.
+
+    Raises TransientError when it does not answer, PermanentError when it refuses.
+    """
+
+    def minutes(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Mapping[int, MinuteUse]:
+        """Minutes with a total; a minute Monitor says nothing about is absent, never zero."""
+        ...
+
+    def provision(self, database: str, container: str, *, now_s: int) -> Provision | None:
+        """Newest known partition count and throughput of the last hour; None when not told."""
+        ...
+
+
+class History(Protocol):
+    """Weeks of a container's use, from Log Analytics; for habits, never for what is so now."""
+
+    def profile(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Profile | None:
+        """What each hour of the week is used to; None when the logs hold nothing."""
+        ...
+
+    def partition_shares(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Mapping[str, float]:
+        """Partition key range id -> its share of the container's use; they add up to 1."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from shared.errors import Fault, Invalid
 
@@ -46,6 +47,15 @@ def _resource_id(value: str) -> str:
             "Microsoft.DocumentDB/databaseAccounts/<account>"
         )
     return "/" + "/".join(parts)
+
+
+def _workspace(value: str) -> str:
+    try:
+        return str(UUID(value)) if value else ""
+    except ValueError as error:
+        raise ValueError(
+            "write the workspace's id (a GUID, under Properties), or nothing"
+        ) from error
 
 
 def _seconds(value: str) -> float:
@@ -108,8 +118,20 @@ SETTINGS: tuple[Setting, ...] = (
         read=_url,
     ),
     Setting(
+        name="EBB_LOG_WORKSPACE_ID",
+        meaning="Log Analytics workspace with the account's resource logs; empty: no habits known.",
+        default="",
+        read=_workspace,
+    ),
+    Setting(
+        name="EBB_LOGS_ENDPOINT",
+        meaning="Log Analytics' query address; another one in national clouds.",
+        default="https://api.loganalytics.io",
+        read=_url,
+    ),
+    Setting(
         name="EBB_CA_FILE",
-        meaning="An authority to trust for the two endpoints above; empty: the system's.",
+        meaning="An authority to trust for the three endpoints above; empty: the system's.",
         default="",
         read=_text,
     ),
@@ -159,6 +181,8 @@ class Settings:
     cosmos_endpoint: str
     cosmos_resource_id: str
     management_endpoint: str
+    log_workspace_id: str
+    logs_endpoint: str
     ca_file: str | None
     metric_settle_s: float
     scratch_dir: Path | None
@@ -193,6 +217,8 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         cosmos_endpoint=found["EBB_COSMOS_ENDPOINT"],
         cosmos_resource_id=found["EBB_COSMOS_RESOURCE_ID"],
         management_endpoint=found["EBB_MANAGEMENT_ENDPOINT"],
+        log_workspace_id=found["EBB_LOG_WORKSPACE_ID"],
+        logs_endpoint=found["EBB_LOGS_ENDPOINT"],
         ca_file=found["EBB_CA_FILE"] or None,
         metric_settle_s=found["EBB_METRIC_SETTLE_S"],
         scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,

@@ -19,23 +19,27 @@ from shared.adapters.archive import BlobArchives
 from shared.adapters.boards import TableBoards
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.cosmos import CosmosSources
+from shared.adapters.history import LogHistory, NoHistory
 from shared.adapters.incidents import TableIncidents
 from shared.adapters.journal import TableJournal
 from shared.adapters.lease import BlobLease
 from shared.adapters.ledger import TableLedger
 from shared.adapters.mail import StorageMail
+from shared.adapters.memories import TableMemories
 from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
 from shared.application.bundle import Ports
 from shared.application.burying import Burying
-from shared.application.controller import Controller, TickLimits
+from shared.application.controller import Controller
 from shared.application.copying import Copying
 from shared.application.janitor import Janitor
 from shared.application.operating import Operating
+from shared.application.pressing import Pressing
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
+from shared.ports import History
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
@@ -52,6 +56,7 @@ class App:
     validating: Validating
     burying: Burying
     operating: Operating
+    pressing: Pressing
     verifying: Verifying
     janitor: Janitor
 
@@ -80,11 +85,12 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
     """The application over any ports."""
     return App(
         ports=ports,
-        controller=Controller(ports, TickLimits(metric_settle_s=metric_settle_s)),
+        controller=Controller(ports, metric_settle_s=metric_settle_s),
         copying=Copying(ports),
         validating=Validating(ports),
         burying=Burying(ports),
         operating=Operating(ports),
+        pressing=Pressing(ports),
         verifying=Verifying(ports),
         janitor=Janitor(ports),
     )
@@ -109,6 +115,7 @@ def azure_ports(settings: Settings) -> Ports:
         names=RandomNames(),
         ledger=TableLedger(tables),
         boards=TableBoards(tables, account),
+        memories=TableMemories(tables, account),
         journal=TableJournal(tables, account),
         incidents=TableIncidents(tables, account),
         metering=TableMetering(tables, account),
@@ -118,12 +125,24 @@ def azure_ports(settings: Settings) -> Ports:
             credential=credential,
             ca_file=settings.ca_file,
         ),
+        history=_history(settings, credential),
         lease=BlobLease(state_blobs, account=account),
         mail=StorageMail(_queues(settings.state_storage, credential)),
         sources=sources,
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
         scratch=TempScratch(settings.scratch_dir),
+    )
+
+
+def _history(settings: Settings, credential: TokenCredential) -> History:
+    if not settings.log_workspace_id:
+        return NoHistory()
+    return LogHistory(
+        workspace_id=settings.log_workspace_id,
+        endpoint=settings.logs_endpoint,
+        credential=credential,
+        ca_file=settings.ca_file,
     )
 
 

@@ -21,19 +21,32 @@ class History:
     ru_per_request: float = 30.0
     database: str = "appdb"
     container: str = "records"
+    # When that life ended; None: it goes on until now.
+    until_s: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class MonitorDelay:
-    """How late metrics are, and how many never come."""
+    """How late metrics are, how many never come, and which are refused."""
 
     lag_s: float = 60.0
     loss_share: float = 0.0
     seed: int = 0
+    # Metric -> the HTTP status that it is answered with.
+    refusals: dict[str, int] = field(default_factory=dict)
 
     def is_lost(self, minute_s: int) -> bool:
         """Whether a minute never appears; the same minutes for the same seed."""
         return random.Random(f"{self.seed}:{minute_s}").random() < self.loss_share
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """Whether resource logs are sent to it, how late they come, and whether answers are cut."""
+
+    exists: bool = True
+    lag_s: float = 180.0
+    is_partial: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +57,9 @@ class Account:
     windows: list[RequestUnitWindow]
     tariff: Tariff
     delay: MonitorDelay
+    # Whether throughput was bought by the second; a serverless account tells none.
+    is_provisioned: bool = False
+    logs: Workspace = field(default_factory=Workspace)
     faults: FaultBoard = field(default_factory=FaultBoard)
     series: TrafficSeries = field(default_factory=TrafficSeries)
 
@@ -70,7 +86,8 @@ def backfill(series: TrafficSeries, history: History, *, partitions: int, now_s:
     """Write the history's minutes, and what of the current minute was before the sandbox."""
     if history.ru_per_s <= 0:
         return
-    minute_s = int(now_s) - int(now_s) % MINUTE_S
+    end_s = int(now_s if history.until_s is None else history.until_s)
+    minute_s = end_s - end_s % MINUTE_S
     per_second = history.ru_per_s / partitions
     requests_per_s = max(1, round(per_second / history.ru_per_request))
     for partition in range(partitions):
@@ -86,5 +103,5 @@ def backfill(series: TrafficSeries, history: History, *, partitions: int, now_s:
             series.record_minute(
                 start_s, cell, ru=per_second * MINUTE_S, requests=requests_per_s * MINUTE_S
             )
-        for second in range(minute_s, int(now_s)):
+        for second in range(minute_s, end_s):
             series.record(second, cell, per_second, requests=requests_per_s)

@@ -22,6 +22,7 @@ def control_app(account: Account) -> web.Application:
     app.router.add_put("/limits", control.limits)
     app.router.add_put("/tariff", control.tariff)
     app.router.add_put("/monitor", control.monitor)
+    app.router.add_put("/logs", control.logs)
     app.router.add_get("/series", control.series)
     app.router.add_get("/totals", control.totals)
     app.router.add_post("/faults", control.add_fault)
@@ -64,6 +65,11 @@ class _Control:
     async def monitor(self, request: web.Request) -> web.Response:
         for name, value in (await request.json()).items():
             setattr(self._account.delay, name, value)
+        return await self.state(request)
+
+    async def logs(self, request: web.Request) -> web.Response:
+        for name, value in (await request.json()).items():
+            setattr(self._account.logs, name, value)
         return await self.state(request)
 
     async def series(self, request: web.Request) -> web.Response:

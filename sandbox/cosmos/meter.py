@@ -16,7 +16,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox.cosmos.account import Account, History, MonitorDelay, backfill
+from sandbox.cosmos.account import Account, History, MonitorDelay, Workspace, backfill
 from sandbox.cosmos.authorization import COMMON_AUDIENCE, Gate
 from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.control import control_app
@@ -75,6 +75,8 @@ def _account(options: argparse.Namespace) -> Account:
         ],
         tariff=Tariff(ru_per_300_kb=options.ru_per_300_kb),
         delay=MonitorDelay(lag_s=options.lag_s, loss_share=options.loss_share, seed=options.seed),
+        is_provisioned=options.provisioned,
+        logs=Workspace(exists=not options.without_logs, lag_s=options.logs_lag_s),
     )
     history = History(
         minutes=options.history_minutes,
@@ -125,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--history-minutes", type=int, default=0, help="whole minutes of life before the sandbox"
     )
+    parser.add_argument("--provisioned", action="store_true", help="not a serverless account")
+    parser.add_argument("--without-logs", action="store_true", help="no diagnostic settings")
+    parser.add_argument("--logs-lag-s", type=float, default=180.0, help="how late logs are")
     parser.add_argument("--history-ru-per-s", type=float, default=0.0)
     parser.add_argument("--history-database", default="appdb")
     parser.add_argument("--history-container", default="records")

@@ -76,6 +76,10 @@ class TrafficSeries:
             return self._minutes.get(minute_s, {})
         return _summed(self._seconds.get(second, {}) for second in range(minute_s, int(until_s)))
 
+    def minutes_between(self, first_s: float, end_s: float) -> list[int]:
+        """Return the minutes with traffic in a span."""
+        return sorted(minute for minute in self._minutes if first_s <= minute < end_s)
+
     def peak_ru(self, minute_s: int, partition: int) -> float:
         """Return what the partition's busiest second of that minute was charged."""
         return self._peaks.get((minute_s, partition), 0.0)

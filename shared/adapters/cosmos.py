@@ -87,6 +87,34 @@ class CosmosSource:
         tokens = sorted(json.dumps(dict(each), sort_keys=True) for each in found)
         return tuple(FeedRange(id=f"r{i:03d}", token=token) for i, token in enumerate(tokens))
 
+    def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
+        with _translated(f"listing the partitions of {self._name}"):
+            # The SDK has no public way to the ids that metrics and logs call partitions by.
+            connection = self._container.client_connection
+            found = list(
+                connection._ReadPartitionKeyRanges(  # noqa: SLF001
+                    self._container.container_link
+                )
+            )
+            # A partition that was split may still be listed beside the ones it was split into.
+            gone = {parent for each in found for parent in each.get("parents") or ()}
+            partitions = [
+                (each["id"], each["minInclusive"], each["maxExclusive"])
+                for each in found
+                if each["id"] not in gone
+            ]
+        spans = {each.id: _span(each.token) for each in ranges}
+        lies_on = {
+            name: tuple(p for p, low, high in partitions if low < end and start < high)
+            for name, (start, end) in spans.items()
+        }
+        if not all(lies_on.values()):
+            raise TransientError(
+                f"listing the partitions of {self._name}: some ranges lie on none; "
+                "the call will be tried again"
+            )
+        return lies_on
+
     def count(self, query: Query) -> Measured:
         return self._number("counting", "SELECT VALUE COUNT(1)", query)
 
@@ -143,6 +171,12 @@ class CosmosSource:
             items: Sequence[Any] = list(next(pages, ()))
         after = getattr(pages, "continuation_token", None)
         return Page(items=items, ru=sum(charges), continuation=after)
+
+
+def _span(token: str) -> tuple[str, str]:
+    """Where a feed range begins and ends on the hash of the partition key."""
+    span = json.loads(token)["Range"]
+    return span["min"], span["max"]
 
 
 def _sql(select: str, query: Query) -> tuple[str, list[dict[str, Any]]]:

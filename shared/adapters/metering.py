@@ -1,8 +1,7 @@
-"""Each worker's own RU by minute in an Azure table, added up on reading; it prices nothing."""
+"""Each worker's own RU by minute and place in an Azure table; it prices nothing."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from itertools import islice
 
@@ -10,6 +9,7 @@ from azure.data.tables import TableServiceClient
 
 from shared.adapters.keys import key
 from shared.adapters.tables import OPERATIONS_MAX, Table, Write
+from shared.ports import Place
 
 _FIRST, _LAST = "0", ":"  # every key begins with a digit, and ":" comes after "9"
 
@@ -22,28 +22,37 @@ class TableMetering:
         self._partition = key(account)
         self._thing = f"the metering of {account}"
 
-    def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
+    def add(self, worker: str, spent: Mapping[tuple[int, Place], float]) -> None:
         writes = [
             Write(
                 kind="put",
-                key=f"{_minute(minute)}|{key(worker)}",
+                key="|".join(
+                    (_minute(minute), key(place.source), key(place.range_id), key(worker))
+                ),
                 thing=self._thing,
-                properties={"ru": float(ru)},
+                properties={"ru": float(ru), "source": place.source, "range_id": place.range_id},
             )
-            for minute, ru in sorted(ru_by_minute.items())
+            for (minute, place), ru in sorted(spent.items())
         ]
         for start in range(0, len(writes), OPERATIONS_MAX):
             batch = writes[start : start + OPERATIONS_MAX]
             self._table.submit(self._partition, batch, thing=self._thing)
 
-    def by_minute(self, *, since_s: int) -> Mapping[int, float]:
-        total: dict[int, float] = defaultdict(float)
+    def by_minute(self, source: str, *, since_s: int) -> Mapping[int, Mapping[str, float]]:
+        found: dict[int, dict[str, float]] = {}
         rows = self._table.between(
-            self._partition, _minute(since_s), _LAST, thing=self._thing, select=("ru",)
+            self._partition,
+            _minute(since_s),
+            _LAST,
+            thing=self._thing,
+            select=("ru", "source", "range_id"),
         )
         for row in rows:
-            total[int(row.key.partition("|")[0])] += float(row.properties["ru"])
-        return dict(total)
+            if row.properties["source"] == source:
+                ranges = found.setdefault(int(row.key.partition("|")[0]), {})
+                range_id = row.properties["range_id"]
+                ranges[range_id] = ranges.get(range_id, 0.0) + float(row.properties["ru"])
+        return found
 
     def forget(self, *, before_s: int, limit: int) -> int:
         if limit <= 0:

@@ -8,11 +8,13 @@ from shared.ports import (
     Archives,
     Boards,
     Clock,
+    History,
     Incidents,
     Journal,
     Lease,
     Ledger,
     Mail,
+    Memories,
     Metering,
     Monitor,
     Names,
@@ -28,10 +30,12 @@ class Ports:
     names: Names
     ledger: Ledger
     boards: Boards
+    memories: Memories
     journal: Journal
     incidents: Incidents
     metering: Metering
     monitor: Monitor
+    history: History
     lease: Lease
     mail: Mail
     sources: Sources

@@ -7,36 +7,30 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
-from shared.application.pacer import MINUTE_S, change_board
+from shared.application.pacer import change_board
 from shared.application.planning import Allowance, AllowanceSpent, Planning, Plans
 from shared.application.settling import halt
-from shared.domain.board import BOARD_VALID_S, Board
+from shared.application.watching import watch
+from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
-from shared.domain.governor import (
-    Decision,
-    Demand,
-    Memory,
-    Reading,
-    Share,
-    Signals,
-    decide,
-    divide,
-)
-from shared.domain.pacing import COOL_DOWN_S
 from shared.domain.receipt import SUMMARY, fingerprint
+from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
 from shared.domain.slices import Migration, MigrationState, SliceState
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
+from shared.errors import Conflict, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
 
 MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls stay bounded
-READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
+RANGES_ON_BOARD_MAX = 500  # the tightest by name, the rest by the next one: a row holds no more
 SURVEY_SHARE = 0.1  # of the budget: planning costs a few per cent of what copying costs
+RANGES_IN_JOURNAL_MAX = 10  # the tightest explain a pace; a row per decision stays small
 OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out small
 OPEN_MAX = 24
 AHEAD_S = 60.0  # work for two ticks lies ready, so that a late tick starves nobody
@@ -45,45 +39,69 @@ FENCE_MAX = 60  # claims without a result: the slice kills whoever works on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TickLimits:
-    """How the tick reads Monitor's minutes."""
+class _Decided:
+    """One source's decision on its way to being published and acted upon."""
 
-    metric_settle_s: float = 60.0  # a minute younger than this is still being added up
+    source: SourceViews
+    observed: Observed
+    shares: tuple[Share, ...]
 
 
 class Controller:
-    def __init__(self, ports: Ports, limits: TickLimits) -> None:
+    def __init__(self, ports: Ports, *, metric_settle_s: float) -> None:
         self._ports = ports
-        self._limits = limits
         self._planning = Planning(ports)
+        self._deciding = Deciding(ports, metric_settle_s=metric_settle_s)
 
-    def tick(self) -> Entry | None:
-        """One decision and what follows from it; None when another controller is at work."""
+    def tick(self) -> tuple[Entry, ...]:
+        """A decision for each source and what follows; none when another controller is at work."""
         held = self._ports.lease.acquire()
         if held is None:
-            return None
+            return ()
         try:
             return self._tick(held)
         finally:
             self._ports.lease.release(held)
 
-    def _tick(self, held: Held) -> Entry | None:
+    def _tick(self, held: Held) -> tuple[Entry, ...]:
         running = self._running()
         if not running:
             self._clear_board(held)
-            return None
+            return ()
         actions: dict[str, Any] = {}
-        views = [view for view in (self._view(m, actions) for m in running) if view]
-        if not views:
-            return None
-        decision, own_ru_per_s = self._decide(views)
-        demands = tuple(_demand(view) for view in views)
-        shares = divide(decision.budget_ru_per_s * (1 - SURVEY_SHARE), demands)
-        board = self._publish(held, decision, shares)
-        if board is None:
-            return None
-        self._act(board, decision, views, shares, actions)
-        entry = Entry(decision=decision, shares=shares, own_ru_per_s=own_ru_per_s, actions=actions)
+        sources = _by_source(view for m in running if (view := self._view(m, actions)))
+        if not sources:
+            return ()
+        board = self._ports.boards.read()
+        decided = [self._decided(source, board) for source in sources]
+        published = self._publish(held, decided)
+        if published is None:
+            return ()
+        for each in decided:
+            remembered = watch(
+                self._ports, each.source, each.shares, each.observed.remembered, published
+            )
+            self._ports.memories.keep(each.source.name, remembered)
+        return tuple(self._acted(published, each, actions) for each in decided)
+
+    def _decided(self, source: SourceViews, board: Board) -> _Decided:
+        observed = self._deciding.decide(source, board)
+        budget = observed.decision.budget_ru_per_s * (1 - SURVEY_SHARE)
+        shares = divide(budget, tuple(_demand(view) for view in source.views))
+        return _Decided(source=source, observed=observed, shares=shares)
+
+    def _acted(self, board: Board, decided: _Decided, actions: Mapping[str, Any]) -> Entry:
+        own_actions = dict(actions)
+        self._act(board, decided, own_actions)
+        decision = decided.observed.decision
+        tightest = sorted(decision.range_ru_per_s.items(), key=lambda each: each[1])
+        entry = Entry(
+            source=decided.source.name,
+            decision=replace(decision, range_ru_per_s=dict(tightest[:RANGES_IN_JOURNAL_MAX])),
+            shares=decided.shares,
+            own_ru_per_s=decided.observed.own_ru_per_s,
+            actions=own_actions,
+        )
         self._ports.journal.record(entry)
         return entry
 
@@ -119,87 +137,34 @@ class Controller:
             slices=self._ports.ledger.open_slices(migration.name),
         )
 
-    def _decide(self, views: list[Plans]) -> tuple[Decision, float]:
-        now_s = self._ports.clock.now_s()
-        capacity, capacity_from = _capacity(views)
-        board = self._ports.boards.read()
-        readings, own_ru_per_s, trouble = self._readings(now_s)
-        signals = Signals(
-            now_s=now_s,
-            capacity_ru_per_s=capacity,
-            capacity_from=capacity_from,
-            ceiling=min(view.spec.ceiling for view in views),
-            readings=readings,
-            throttled_at_s=board.throttled_at_s or None,
-            monitor_trouble=trouble,
-        )
-        decision, _ = decide(signals, Memory(budget_ru_per_s=board.budget_ru_per_s))
-        return decision, own_ru_per_s
+    def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:
+        now_s = min(each.observed.decision.at_s for each in decided)
+        grants = {each.source.name: _grant(each) for each in decided}
 
-    def _readings(self, now_s: float) -> tuple[tuple[Reading, ...], float, str]:
-        """Complete minutes, Monitor's total beside our own; none when Monitor cannot be asked."""
-        since_s = (int(now_s) - READINGS_SPAN_S) // MINUTE_S * MINUTE_S
-        settled_s = now_s - self._limits.metric_settle_s
-        own = self._ports.metering.by_minute(since_s=since_s)
-        trouble = ""
-        try:
-            totals = self._ports.monitor.total_ru_by_minute(since_s=since_s, until_s=int(now_s))
-        except EbbError as error:
-            totals, trouble = {}, str(error)
-        readings = tuple(
-            Reading(minute_s=minute, total_ru=total, own_ru=own.get(minute, 0.0))
-            for minute, total in sorted(totals.items())
-            if minute + MINUTE_S <= settled_s
-        )
-        latest = max(own, default=None)
-        return readings, 0.0 if latest is None else own[latest] / MINUTE_S, trouble
-
-    def _publish(self, held: Held, decision: Decision, shares: tuple[Share, ...]) -> Board | None:
-        def decided(board: Board) -> Board | None:
+        def publish(board: Board) -> Board | None:
             if board.controller_token > held.token:
                 return None
-            return replace(
-                board,
-                budget_ru_per_s=decision.budget_ru_per_s,
-                shares_ru_per_s={share.migration: share.ru_per_s for share in shares},
-                in_flight={share.migration: share.in_flight for share in shares},
-                reason=decision.sentence,
-                decided_at_s=decision.at_s,
-                valid_until_s=decision.at_s + BOARD_VALID_S,
-                controller_token=held.token,
-                seats=board.live_seats(decision.at_s),
-            )
+            return board.decided(grants, now_s=now_s, controller_token=held.token)
 
-        return change_board(self._ports, decided)
+        return change_board(self._ports, publish)
 
     def _clear_board(self, held: Held) -> None:
         def cleared(board: Board) -> Board | None:
-            if board.controller_token > held.token or board.budget_ru_per_s == 0:
+            if board.controller_token > held.token or not board.budget_ru_per_s:
                 return None
-            return replace(
-                board,
-                budget_ru_per_s=0.0,
-                shares_ru_per_s={},
-                in_flight={},
-                reason="no migration is running",
-                controller_token=held.token,
-            )
+            now_s = self._ports.clock.now_s()
+            return board.decided({}, now_s=now_s, controller_token=held.token)
 
         change_board(self._ports, cleared)
 
-    def _act(
-        self,
-        board: Board,
-        decision: Decision,
-        views: list[Plans],
-        shares: tuple[Share, ...],
-        actions: dict[str, Any],
-    ) -> None:
-        allowance = Allowance(self._ports, rate_ru_per_s=decision.budget_ru_per_s * SURVEY_SHARE)
-        for view, share in zip(views, shares, strict=True):
+    def _act(self, board: Board, decided: _Decided, actions: dict[str, Any]) -> None:
+        source = decided.source.name
+        grant = board.grants[source]
+        allowance = Allowance(self._ports, source=source, rate_ru_per_s=_survey_rate(decided))
+        for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
             try:
-                self._advance(view, share, allowance, actions)
+                self._advance(view, share, grant, allowance, actions)
             except AllowanceSpent:
                 actions[f"{name}.waits"] = "the tick's allowance for asking is spent"
             except Conflict as error:
@@ -213,14 +178,16 @@ class Controller:
                 self._ports, board, self._ports.ledger.open_slices(name)
             )
         allowance.meter.flush()
-        if allowance.throttled is not None:
+        full = allowance.throttled_on
+        if full is not None:
             now_s = self._ports.clock.now_s()
-            change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=COOL_DOWN_S))
+            change_board(self._ports, lambda b: b.throttled(source, full, now_s=now_s))
 
     def _advance(
         self,
         view: Plans,
         share: Share,
+        grant: Grant,
         allowance: Allowance,
         actions: dict[str, Any],
     ) -> None:
@@ -238,7 +205,7 @@ class Controller:
         elif share.ru_per_s > 0:
             ahead = _ahead(view.spec, share)
             actions[f"{name}.planned"] = self._planning.plan(
-                view, batch_documents=share.batch_documents, ahead=ahead, allowance=allowance
+                view, grant, batch_documents=share.batch_documents, ahead=ahead, allowance=allowance
             )
 
     def _note_forecast(self, view: Plans, share: Share) -> None:
@@ -352,18 +319,34 @@ def _ahead(spec: MigrationSpec, share: Share) -> int:
     return min(OPEN_MAX, max(OPEN_MIN, share.in_flight * rounds))
 
 
-def _capacity(views: list[Plans]) -> tuple[float, str]:
-    """The smallest capacity any running migration is told: one budget serves the account."""
-    return min((_capacity_of(view) for view in views), key=lambda each: each[0])
+def _by_source(views: Iterable[Plans]) -> list[SourceViews]:
+    found: dict[str, SourceViews] = {}
+    for view in views:
+        name = view.spec.source.name
+        found.setdefault(name, SourceViews(name=name, views=[])).views.append(view)
+    return list(found.values())
 
 
-def _capacity_of(view: Plans) -> tuple[float, str]:
-    told = view.spec.capacity
-    per_partition = told.ru_per_s_per_partition
-    if told.partitions == "discover":
-        count = len(view.ranges)
-        return float(count * per_partition), f"{count} x {per_partition}, partitions discovered"
-    return (
-        float(told.partitions * per_partition),
-        f"{told.partitions} x {per_partition}, as configured",
+def _grant(decided: _Decided) -> Grant:
+    decision = decided.observed.decision
+    limits = sorted(decision.range_ru_per_s.items(), key=lambda each: each[1])
+    copying = 1 - SURVEY_SHARE
+    return Grant(
+        budget_ru_per_s=decision.budget_ru_per_s,
+        limit_ru_per_s=decision.ceiling * decision.capacity_ru_per_s,
+        shares_ru_per_s={share.migration: share.ru_per_s for share in decided.shares},
+        in_flight={share.migration: share.in_flight for share in decided.shares},
+        range_ru_per_s={name: ru * copying for name, ru in limits[:RANGES_ON_BOARD_MAX]},
+        other_ranges_ru_per_s=limits[RANGES_ON_BOARD_MAX][1] * copying
+        if len(limits) > RANGES_ON_BOARD_MAX
+        else 0.0,
+        stale_at_s=decision.stale_at_s,
+        reason=decision.sentence,
     )
+
+
+def _survey_rate(decided: _Decided) -> float:
+    """Planning asks every range that is not paused, so the least of those sets its rate."""
+    decision = decided.observed.decision
+    open_ = [ru for ru in decision.range_ru_per_s.values() if ru >= USEFUL_RU_PER_S]
+    return SURVEY_SHARE * min([decision.budget_ru_per_s, *open_])

@@ -14,7 +14,7 @@ from shared.application.dispatching import (
     Work,
     dispatch_next,
     mark_unsent,
-    may_copy,
+    next_first,
     read_work,
     work_message,
 )
@@ -104,8 +104,9 @@ class Copying:
     def _following(self, work: Work, pacer: Pacer) -> Work | None:
         """The next waiting slice, with the seat moved to it."""
         now_s = self._ports.clock.now_s()
-        for each in self._ports.ledger.open_slices(work.migration.name):
-            if may_copy(each, now_s) and pacer.move_to(each.id, each.fence + 1):
+        board = self._ports.boards.read()
+        for each in next_first(board, self._ports.ledger.open_slices(work.migration.name), now_s):
+            if pacer.move_to(each.id, each.extent.range.id, each.fence + 1):
                 following = read_work(self._ports, work_message(each))
                 return None if isinstance(following, str) else following
         return None
@@ -148,6 +149,8 @@ class Copying:
 def _seat(work: Work) -> Seat:
     return Seat(
         migration=work.migration.name,
+        source=work.spec.source.name,
+        range_id=work.slice.extent.range.id,
         slice_id=work.slice.id,
         fence=work.slice.fence + 1,
         activity=Activity.COPY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -88,11 +89,11 @@ def dispatch(ports: Ports, board: Board, slices: tuple[Slice, ...]) -> int:
     for each in unseen:
         if each.state in {SliceState.COPIED, SliceState.VALIDATING}:
             sent += _send(ports, each, VALIDATE_QUEUE, now_s)
-    waiting = [s for s in unseen if may_copy(s, now_s)]
+    waiting = next_first(board, unseen, now_s)
     under_way = sum(1 for s in idle if s not in unseen and _is_for_copy(s))
     for each in waiting:
         taken = len(board.spending_seats(each.migration, now_s)) + under_way
-        if taken >= board.in_flight.get(each.migration, 0):
+        if taken >= board.grant_for(each.migration).in_flight.get(each.migration, 0):
             break
         if _send(ports, each, COPY_QUEUE, now_s):
             under_way += 1
@@ -104,7 +105,19 @@ def _is_for_copy(target: Slice) -> bool:
     return target.state in {SliceState.PLANNED, SliceState.FAILED, SliceState.COPYING}
 
 
-def may_copy(target: Slice, now_s: float) -> bool:
+def next_first(board: Board, slices: Iterable[Slice], now_s: float) -> list[Slice]:
+    """Slices to be copied, those on the emptiest ranges first and none on a paused one."""
+    free: list[tuple[int, Slice]] = []
+    for each in slices:
+        source, range_id = board.source_of(each.migration), each.extent.range.id
+        if source is None or board.grants[source].is_paused(range_id):
+            continue
+        if _may_copy(each, now_s):
+            free.append((len(board.seats_on(source, range_id, now_s)), each))
+    return [each for _, each in sorted(free, key=lambda pair: pair[0])]
+
+
+def _may_copy(target: Slice, now_s: float) -> bool:
     return _is_for_copy(target) and now_s >= target.retry_at_s
 
 

@@ -38,6 +38,7 @@ class Status:
     budget_ru_per_s: float
     share_ru_per_s: float
     pace_reason: str
+    stalled_since_s: float | None
     now_s: float
 
     @property
@@ -83,6 +84,7 @@ class Status:
                 "share_per_s": round(self.share_ru_per_s, 1),
             },
             "pace": self.pace_reason,
+            "stalled_since_s": self.stalled_since_s,
             "forecast_s": progress.forecast_s,
             "eta_s": self.eta_s,
             "started_at_s": progress.started_at_s or None,
@@ -191,7 +193,8 @@ class Operating:
             "running": running,
             "decision_age_s": round(now_s - board.decided_at_s, 1) if board.decided_at_s else None,
             "budget_ru_per_s": round(board.budget_ru_per_s, 1),
-            "reason": board.reason,
+            "reason": "; ".join(f"{s}: {g.reason}" for s, g in sorted(board.grants.items()))
+            or "no migration is running",
             "incidents": [
                 {"at_s": each.at_s, "kind": each.kind, "text": each.text}
                 for each in self._ports.incidents.latest(limit=INCIDENTS_SHOWN_MAX)
@@ -204,18 +207,22 @@ class Operating:
         running = migration.state is MigrationState.RUNNING
         fresh = running and now_s < board.valid_until_s
         spec = parse_spec(migration.spec_text)
+        grant = board.grant_for(migration.name)
         waits_for = self._waits_for(migration, spec)
         if waits_for:
             pace = f"waiting for {', '.join(waits_for)} to complete"
         else:
-            pace = board.reason if fresh else f"{migration.state.value}: {migration.reason}"
+            pace = grant.reason if fresh else f"{migration.state.value}: {migration.reason}"
+        pulse = self._ports.memories.recall(spec.source.name).pulses.get(migration.name)
+        stalled = fresh and pulse is not None and pulse.is_stalled(now_s)
         return Status(
             migration=migration,
             spec=spec,
             progress=self._ports.ledger.progress(migration.name),
             slices=self._ports.ledger.open_slices(migration.name),
-            budget_ru_per_s=board.budget_ru_per_s if fresh else 0.0,
-            share_ru_per_s=board.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
+            budget_ru_per_s=grant.budget_ru_per_s if fresh else 0.0,
+            share_ru_per_s=grant.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
+            stalled_since_s=pulse.since_s if stalled and pulse else None,
             pace_reason=pace,
             now_s=now_s,
         )

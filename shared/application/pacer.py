@@ -17,12 +17,15 @@ from shared.domain.board import (
     SEAT_TTL_S,
     Activity,
     Board,
+    Grant,
     Seat,
 )
-from shared.domain.pacing import COOL_DOWN_S, DebtBucket
+from shared.domain.pacing import DebtBucket
 from shared.errors import Conflict, EbbError, Throttled, TransientError
+from shared.ports import Place
 
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
+PAUSED_PATIENCE_S = 15.0  # on a hot range: half a tick, then others' slices get the seat
 REQUEST_TRIES_MAX = 4  # of one page on a broken connection; more is an outage, not a hiccup
 REQUEST_BACKOFF_S = 1.0
 WAIT_MIN_S = 0.001  # a wait too short for the clock's own grain would never end
@@ -52,28 +55,29 @@ class SeatLost(EbbError):
 
 
 class OwnMeter:
-    """Adds up what this worker spent, by UTC minute, and reports the totals."""
+    """Adds up what this worker spent, by UTC minute and place, and reports the totals."""
 
     def __init__(self, ports: Ports, worker: str) -> None:
         self._ports = ports
         self._worker = worker
-        self._ru: dict[int, float] = {}
-        self._unsent: set[int] = set()
+        self._ru: dict[tuple[int, Place], float] = {}
+        self._unsent: set[tuple[int, Place]] = set()
         self._sent_at_s = ports.clock.now_s()
         self.spent_ru = 0.0
 
-    def add(self, ru: float) -> None:
+    def add(self, ru: float, place: Place) -> None:
         now_s = self._ports.clock.now_s()
-        minute = int(now_s) // MINUTE_S * MINUTE_S
-        self._ru[minute] = self._ru.get(minute, 0.0) + ru
-        self._unsent.add(minute)
+        where = (int(now_s) // MINUTE_S * MINUTE_S, place)
+        self._ru[where] = self._ru.get(where, 0.0) + ru
+        self._unsent.add(where)
         self.spent_ru += ru
         if not 0 <= now_s - self._sent_at_s < METER_FLUSH_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
         if self._unsent:
-            self._ports.metering.add(self._worker, {m: self._ru[m] for m in sorted(self._unsent)})
+            spent = {where: self._ru[where] for where in sorted(self._unsent)}
+            self._ports.metering.add(self._worker, spent)
             self._unsent.clear()
         self._sent_at_s = self._ports.clock.now_s()
 
@@ -124,35 +128,39 @@ class Pacer:
             if board.spends(seat) and not board.has_room(seat.migration, now_s):
                 raise NoRoom(f"all seats of {seat.migration} are taken")
             after = board.seated(replace(seat, until_s=now_s + SEAT_TTL_S), now_s)
-            before = board.divided_by(seat.migration, now_s)
-            crowds = 0 < before < after.divided_by(seat.migration, now_s)
-            waits_s = BOARD_AGE_MAX_S if crowds else 0.0
+            waits_s = BOARD_AGE_MAX_S if board.crowds(seat, after, now_s) else 0.0
             return after
 
         board = change_board(ports, sit)
         return None if board is None else cls(ports, seat, board, waits_s=waits_s)
 
-    def move_to(self, slice_id: str, fence: int) -> bool:
+    def move_to(self, slice_id: str, range_id: str, fence: int) -> bool:
         """Keep the seat for another slice of the migration; False when someone else has it.
 
-        The number of spending seats stays, so nobody has to wait for anybody's next look.
+        The number of spending seats stays; only on another range others may have to make room.
         """
-        moved = replace(self._seat, slice_id=slice_id, fence=fence)
+        moved = replace(self._seat, slice_id=slice_id, range_id=range_id, fence=fence)
+        waits_s = 0.0
 
         def change(board: Board) -> Board | None:
+            nonlocal waits_s
             now_s = self._ports.clock.now_s()
             if _works_on(board, moved, now_s):
                 return None
             if not board.holds(self._seat, now_s):
                 return None
             seat = replace(moved, until_s=now_s + SEAT_TTL_S)
-            return board.left(self._seat, now_s).seated(seat, now_s)
+            left = board.left(self._seat, now_s)
+            after = left.seated(seat, now_s)
+            waits_s = BOARD_AGE_MAX_S if left.crowds(seat, after, now_s) else 0.0
+            return after
 
         board = change_board(self._ports, change)
         if board is None:
             return False
         self._seat = moved
         self._board = board
+        self._first_at_s = self._ports.clock.now_s() + waits_s
         self.meter.spent_ru = 0.0
         return True
 
@@ -174,8 +182,12 @@ class Pacer:
                 self._ports.clock.wait(REQUEST_BACKOFF_S * broken)
                 continue
             self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
-            self.meter.add(answer.ru)
+            self.meter.add(answer.ru, self._place)
             return answer
+
+    @property
+    def _place(self) -> Place:
+        return Place(source=self._seat.source, range_id=self._seat.range_id)
 
     def rate_ru_per_s(self) -> float:
         return self._bucket.rate_ru_per_s(now_s=self._ports.clock.now_s())
@@ -206,12 +218,20 @@ class Pacer:
             wait_s = max(self._bucket.wait_s(now_s=now_s), self._first_at_s - now_s)
             if wait_s <= 0:
                 return
-            if now_s - since_s > PATIENCE_S:
+            if now_s - since_s > self._patience_s():
                 raise GivenBack(
                     f"slice {self._seat.slice_id} waited {now_s - since_s:.0f} s for budget and is "
-                    f"given back; the board says: {self._board.reason}"
+                    f"given back; the board says: {self._grant().reason}"
                 )
             self._ports.clock.wait(max(WAIT_MIN_S, min(wait_s, BOARD_READ_EVERY_S)))
+
+    def _grant(self) -> Grant:
+        return self._board.grants.get(self._seat.source, Grant())
+
+    def _patience_s(self) -> float:
+        """A worker on a range that waits while others go on makes room for those soon."""
+        paused = self._grant().is_paused(self._seat.range_id)
+        return PAUSED_PATIENCE_S if paused else PATIENCE_S
 
     def _look(self, now_s: float) -> None:
         if 0 <= now_s - self._read_at_s < BOARD_READ_EVERY_S:
@@ -240,11 +260,13 @@ class Pacer:
         self._bucket.set_rate(board.rate_for(self._seat, now_s), now_s=now_s)
 
     def _throttled(self, error: Throttled) -> None:
-        """The partition is full now: this worker holds at once, the others at their next look."""
+        """The range is full now: this worker holds at once, the others at their next look."""
         now_s = self._ports.clock.now_s()
-        hold_s = max(error.retry_after_s, COOL_DOWN_S)
+        place = self._place
         self._bucket.throttled(now_s=now_s, retry_after_s=error.retry_after_s)
-        board = change_board(self._ports, lambda b: b.throttled(now_s=now_s, hold_s=hold_s))
+        board = change_board(
+            self._ports, lambda b: b.throttled(place.source, place.range_id, now_s=now_s)
+        )
         if board is not None:
             self._board = board
 

@@ -5,13 +5,14 @@ It belongs to the controller's tick: every loop here is bounded, whatever the mi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from shared.application.bundle import Ports
 from shared.application.pacer import Charged, OwnMeter
 from shared.application.paging import items
+from shared.domain.board import Grant
 from shared.domain.canonical import canonical_document
 from shared.domain.pacing import DebtBucket
 from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
@@ -26,7 +27,7 @@ from shared.domain.slices import (
 )
 from shared.domain.spec import MigrationSpec
 from shared.errors import PermanentError, Throttled, TransientError, Uncanonical
-from shared.ports import Change, Page, Query, Source
+from shared.ports import Change, Page, Place, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
 SPAN_S = 15.0  # half a tick: the next must not find this one still asking
@@ -46,19 +47,20 @@ class AllowanceSpent(Exception):
 
 
 class Allowance:
-    """What one tick may spend on asking: a small rate, a number of requests and a span of time."""
+    """What one tick may spend on asking a source: a small rate, some requests, a span of time."""
 
-    def __init__(self, ports: Ports, *, rate_ru_per_s: float) -> None:
+    def __init__(self, ports: Ports, *, source: str, rate_ru_per_s: float) -> None:
         now_s = ports.clock.now_s()
         self._ports = ports
+        self._source = source
         self.rate_ru_per_s = rate_ru_per_s
         self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=rate_ru_per_s)
         self._left_calls = CALLS_MAX
         self._until_s = now_s + SPAN_S
         self.meter = OwnMeter(ports, ports.names.new())
-        self.throttled: Throttled | None = None
+        self.throttled_on: str | None = None
 
-    def ask(self, question: Callable[[], C], *, whole: bool = False) -> C:
+    def ask(self, range_id: str, question: Callable[[], C], *, whole: bool = False) -> C:
         """Ask in turn; `whole` is for the rest of something that is worthless unless finished."""
         if not whole:
             self._left_calls -= 1
@@ -72,11 +74,11 @@ class Allowance:
         try:
             answer = question()
         except Throttled as error:
-            self.throttled = error
+            self.throttled_on = range_id
             self._bucket.set_rate(0.0, now_s=self._ports.clock.now_s())
             raise AllowanceSpent from error
         self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
-        self.meter.add(answer.ru)
+        self.meter.add(answer.ru, Place(source=self._source, range_id=range_id))
         return answer
 
 
@@ -137,10 +139,11 @@ class Planning:
         self, plans: Plans, plan: RangePlan, source: Source, allowance: Allowance
     ) -> None:
         query = _query(plans.spec, plan, Window(lo_s=0, hi_s=plan.until_s))
-        count = allowance.ask(lambda: source.count(query)).value
+        name = plan.range.id
+        count = allowance.ask(name, lambda: source.count(query)).value
         if count is None:
-            raise TransientError(f"surveying range {plan.range.id}: the source gave no count")
-        earliest = allowance.ask(lambda: source.earliest_s(query)).value if count else None
+            raise TransientError(f"surveying range {name}: the source gave no count")
+        earliest = allowance.ask(name, lambda: source.earliest_s(query)).value if count else None
         earliest_s = plan.until_s if earliest is None else earliest
         span_s = max(1, plan.until_s - earliest_s)
         surveyed = replace(
@@ -155,31 +158,36 @@ class Planning:
     def _weigh(
         self, plans: Plans, ranges: tuple[RangePlan, ...], source: Source, allowance: Allowance
     ) -> tuple[float, float]:
-        """What a document costs and weighs, from a few taken all over the cold range."""
+        """What a document costs and weighs, from a few taken all over the cold range.
+
+        Documents so dear that a tick's allowance buys only some of the samples are weighed by
+        those: every slice copied corrects the weight anyway.
+        """
         cost, size, documents = 0.0, 0, 0
-        filled = [plan for plan in ranges if plan.documents_expected]
-        for index in range(SAMPLES if filled else 0):
-            plan = filled[index % len(filled)]
-            span_s = plan.until_s - plan.earliest_s
-            lo_s = plan.earliest_s + span_s * index // SAMPLES
-            hi_s = plan.earliest_s + span_s * (index + 1) // SAMPLES
-            window = Window(lo_s=lo_s, hi_s=max(hi_s, lo_s + 1))
-            query = _query(plans.spec, plan, window)
-            page = allowance.ask(
-                lambda query=query: source.documents(  # type: ignore[misc]
-                    query, continuation=None, limit=SAMPLE_DOCUMENTS
+        for range_id, query in _samples(plans.spec, ranges):
+            try:
+                page = allowance.ask(
+                    range_id,
+                    lambda query=query: source.documents(  # type: ignore[misc]
+                        query, continuation=None, limit=SAMPLE_DOCUMENTS
+                    ),
                 )
-            )
+            except AllowanceSpent:
+                if documents:
+                    break
+                raise
             cost += page.ru
             size += sum(_size(document) for document in page.items)
             documents += len(page.items)
         return (cost / documents, size / documents) if documents else (0.0, 0.0)
 
-    def plan(self, plans: Plans, *, batch_documents: int, ahead: int, allowance: Allowance) -> int:
-        """Cut new slices until enough lie ahead; returns how many were planned."""
+    def plan(
+        self, plans: Plans, grant: Grant, *, batch_documents: int, ahead: int, allowance: Allowance
+    ) -> int:
+        """Cut new slices on ranges with room until enough lie ahead; returns how many."""
         planned = 0
         open_by_range = _open_by_range(plans.slices)
-        waiting = [plan for plan in plans.ranges if not plan.finished]
+        waiting = [p for p in plans.ranges if not p.finished and not grant.is_paused(p.range.id)]
         while waiting and sum(open_by_range.values()) < ahead:
             plan = min(waiting, key=lambda p: (open_by_range.get(p.range.id, 0), p.frontier_s))
             waiting.remove(plan)
@@ -209,7 +217,10 @@ class Planning:
                 if not isinstance(step, Probe):
                     break
                 query = _query(plans.spec, plan, step.window)
-                count = allowance.ask(lambda query=query: source.count(query)).value  # type: ignore[misc]
+                count = allowance.ask(
+                    plan.range.id,
+                    lambda query=query: source.count(query),  # type: ignore[misc]
+                ).value
                 if count is None:
                     raise TransientError(f"planning on range {plan.range.id}: no count was given")
                 search, step = search.answered(step.window, count)
@@ -271,6 +282,7 @@ class Planning:
 
         def ask(continuation: str | None) -> Page:
             return allowance.ask(
+                plan.range.id,
                 lambda: source.identities(query, continuation=continuation, limit=limit, paths=()),
                 whole=continuation is not None,
             )
@@ -279,6 +291,17 @@ class Planning:
 
     def _source(self, spec: MigrationSpec) -> Source:
         return self._ports.sources.open(spec.source.database, spec.source.container)
+
+
+def _samples(spec: MigrationSpec, ranges: tuple[RangePlan, ...]) -> Iterator[tuple[str, Query]]:
+    """Windows spread over the cold range and over the ranges that hold anything."""
+    filled = [plan for plan in ranges if plan.documents_expected]
+    for index in range(SAMPLES if filled else 0):
+        plan = filled[index % len(filled)]
+        span_s = plan.until_s - plan.earliest_s
+        lo_s = plan.earliest_s + span_s * index // SAMPLES
+        hi_s = plan.earliest_s + span_s * (index + 1) // SAMPLES
+        yield plan.range.id, _query(spec, plan, Window(lo_s=lo_s, hi_s=max(hi_s, lo_s + 1)))
 
 
 def _query(spec: MigrationSpec, plan: RangePlan, window: Window) -> Query:

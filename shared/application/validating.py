@@ -53,6 +53,8 @@ class Validating:
         reread = work.spec.validation == "reread"
         seat = Seat(
             migration=work.migration.name,
+            source=work.spec.source.name,
+            range_id=work.slice.extent.range.id,
             slice_id=work.slice.id,
             fence=work.slice.fence,
             activity=Activity.REREAD if reread else Activity.VALIDATE,

@@ -1,13 +1,19 @@
-"""The budget board: what may be spent now, by which migration, and who sits at the table.
+"""The budget board: what each source may be asked for now, by whom, and who sits at the table.
 
-Workers read it every two seconds. A seat says a worker is alive and spending; a migration's share
-is divided by its spending seats, so the sum never exceeds the budget however many workers run.
+Workers read it every two seconds. A seat says a worker is alive and spending. A migration's share
+is divided by its spending seats, and seats on one range are cut alike where it gives less, so the
+sum never exceeds the budget, nor what a partition gives, however many workers run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from shared.domain.governor import STALE_AFTER_S, Pressure, Throttle
+from shared.domain.pacing import COOL_DOWN_S
+from shared.domain.sharing import USEFUL_RU_PER_S
 
 BOARD_READ_EVERY_S = 2.0
 BOARD_AGE_MAX_S = 5.0  # a worker that could not read for two rounds and a half must stop spending
@@ -30,6 +36,9 @@ _SPENDING = frozenset({Activity.COPY, Activity.REREAD})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
     migration: str
+    source: str
+    """Database and container, as the board names what it grants."""
+    range_id: str
     slice_id: str
     fence: int
     activity: Activity
@@ -49,26 +58,86 @@ class Vacancy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Board:
+class Grant:
+    """What one source may be asked for, by whom, and on which of its ranges."""
+
     budget_ru_per_s: float = 0.0
+    limit_ru_per_s: float = 0.0
+    """The ceiling in RU/s: business and Ebb together."""
     shares_ru_per_s: dict[str, float] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
+    range_ru_per_s: dict[str, float] = field(default_factory=dict)
+    other_ranges_ru_per_s: float = 0.0
+    stale_at_s: float | None = None
+    """When the reading it was decided on becomes too old; None where none is needed."""
     reason: str = "no decision yet"
+    throttles: dict[str, Throttle] = field(default_factory=dict)
+    pressure: Pressure | None = None
+
+    def is_stale(self, now_s: float) -> bool:
+        return self.stale_at_s is not None and now_s >= self.stale_at_s
+
+    def range_limit(self, range_id: str) -> float:
+        return self.range_ru_per_s.get(range_id, self.other_ranges_ru_per_s)
+
+    def is_paused(self, range_id: str) -> bool:
+        """Whether this range waits while the source as a whole goes on."""
+        return self.range_limit(range_id) < USEFUL_RU_PER_S <= self.budget_ru_per_s
+
+    def is_held(self, range_id: str, *, now_s: float, decided_at_s: float) -> bool:
+        """After a 429 a range gets nothing before it is decided anew, and never at once."""
+        met = self.throttles.get(range_id)
+        return met is not None and (met.at_s >= decided_at_s or now_s < met.at_s + COOL_DOWN_S)
+
+    def pressed(self, pressure: Pressure) -> Grant:
+        """With the business's own word: everything shrinks at once, nothing ever grows by it."""
+        need = pressure.business_ru_per_s
+        room = 0.0 if need is None else max(0.0, self.limit_ru_per_s - need)
+        part = min(1.0, room / self.budget_ru_per_s) if self.budget_ru_per_s > 0 else 0.0
+        return replace(
+            self,
+            budget_ru_per_s=self.budget_ru_per_s * part,
+            shares_ru_per_s={name: ru * part for name, ru in self.shares_ru_per_s.items()},
+            range_ru_per_s={name: ru * part for name, ru in self.range_ru_per_s.items()},
+            other_ranges_ru_per_s=self.other_ranges_ru_per_s * part,
+            pressure=pressure,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    grants: dict[str, Grant] = field(default_factory=dict)
     decided_at_s: float = 0.0
     valid_until_s: float = 0.0
-    throttled_until_s: float = 0.0
-    throttled_at_s: float = 0.0
     controller_token: int = 0
     seats: tuple[Seat, ...] = ()
     vacancies: tuple[Vacancy, ...] = ()
     version: str = ""
 
+    @property
+    def budget_ru_per_s(self) -> float:
+        return sum(grant.budget_ru_per_s for grant in self.grants.values())
+
+    def source_of(self, migration: str) -> str | None:
+        return next((s for s, g in self.grants.items() if migration in g.shares_ru_per_s), None)
+
+    def grant_for(self, migration: str) -> Grant:
+        """What the migration's source may be asked for; nothing when it is not running."""
+        return self.grants.get(self.source_of(migration) or "", Grant())
+
     def live_seats(self, now_s: float) -> tuple[Seat, ...]:
         return tuple(seat for seat in self.seats if seat.until_s > now_s)
 
     def spending_seats(self, migration: str, now_s: float) -> tuple[Seat, ...]:
-        live = self.live_seats(now_s)
-        return tuple(s for s in live if s.migration == migration and s.activity in _SPENDING)
+        return tuple(s for s in self._spending(now_s) if s.migration == migration)
+
+    def seats_on(self, source: str, range_id: str, now_s: float) -> tuple[Seat, ...]:
+        """Those who spend on one range, for whichever migrations."""
+        spending = self._spending(now_s)
+        return tuple(s for s in spending if s.source == source and s.range_id == range_id)
+
+    def _spending(self, now_s: float) -> Iterator[Seat]:
+        return (seat for seat in self.live_seats(now_s) if seat.activity in _SPENDING)
 
     def holds(self, seat: Seat, now_s: float) -> bool:
         return any(other.key == seat.key for other in self.live_seats(now_s))
@@ -88,12 +157,22 @@ class Board:
 
     def rate_for(self, seat: Seat, now_s: float) -> float:
         """What this seat may spend per second now; nothing when the board is out of date."""
-        if now_s >= self.valid_until_s or now_s < self.throttled_until_s:
+        grant = self.grants.get(seat.source)
+        if grant is None or now_s >= self.valid_until_s or grant.is_stale(now_s):
             return 0.0
         if not self.holds(seat, now_s) or not self.spends(seat):
             return 0.0
-        share = self.shares_ru_per_s.get(seat.migration, 0.0)
-        return share / self.divided_by(seat.migration, now_s)
+        if grant.is_held(seat.range_id, now_s=now_s, decided_at_s=self.decided_at_s):
+            return 0.0
+        wanted = self._part_of_share(grant, seat, now_s)
+        neighbours = self.seats_on(seat.source, seat.range_id, now_s)
+        whole = sum(self._part_of_share(grant, each, now_s) for each in neighbours)
+        limit = grant.range_limit(seat.range_id)
+        return wanted if whole <= limit else limit * wanted / whole
+
+    def _part_of_share(self, grant: Grant, seat: Seat, now_s: float) -> float:
+        share = grant.shares_ru_per_s.get(seat.migration, 0.0)
+        return share / max(1, self.divided_by(seat.migration, now_s))
 
     def divided_by(self, migration: str, now_s: float) -> int:
         """How many parts a migration's share is cut into: seats, and places just left."""
@@ -101,8 +180,31 @@ class Board:
         return len(self.spending_seats(migration, now_s)) + left
 
     def has_room(self, migration: str, now_s: float) -> bool:
-        taken = len(self.spending_seats(migration, now_s))
-        return taken < self.in_flight.get(migration, 0)
+        allowed = self.grant_for(migration).in_flight.get(migration, 0)
+        return len(self.spending_seats(migration, now_s)) < allowed
+
+    def crowds(self, seat: Seat, after: Board, now_s: float) -> bool:
+        """Whether others still count on more than is left to them once this seat is taken."""
+        return any(
+            after.rate_for(other, now_s) < self.rate_for(other, now_s)
+            for other in self.live_seats(now_s)
+            if other.key != seat.key
+        )
+
+    def decided(self, grants: Mapping[str, Grant], *, now_s: float, controller_token: int) -> Board:
+        """With a new decision; what workers and the business told meanwhile stays."""
+        return replace(
+            self,
+            grants={
+                name: _with_news(grant, self.grants.get(name), now_s)
+                for name, grant in grants.items()
+            }
+            | self._pressed_only(grants, now_s),
+            decided_at_s=now_s,
+            valid_until_s=now_s + BOARD_VALID_S,
+            controller_token=controller_token,
+            seats=self.live_seats(now_s),
+        )
 
     def seated(self, seat: Seat, now_s: float) -> Board:
         """With the seat taken or renewed; seats whose worker went silent are cleared."""
@@ -120,10 +222,42 @@ class Board:
         others = tuple(s for s in self.live_seats(now_s) if s.key != seat.key)
         return replace(self, seats=others, vacancies=vacancies)
 
-    def throttled(self, *, now_s: float, hold_s: float) -> Board:
-        """One worker met a 429: everybody holds."""
-        until = max(self.throttled_until_s, now_s + hold_s)
-        return replace(self, throttled_until_s=until, throttled_at_s=now_s)
+    def throttled(self, source: str, range_id: str, *, now_s: float) -> Board:
+        """Somebody met a 429: the range is full with what was granted on it."""
+        grant = self.grants.get(source, Grant())
+        granted = min(grant.budget_ru_per_s, grant.range_limit(range_id))
+        met = Throttle(at_s=now_s, ru_per_s=granted)
+        return self._with(source, replace(grant, throttles={**grant.throttles, range_id: met}))
+
+    def pressed(self, source: str, pressure: Pressure, *, now_s: float) -> Board:
+        """The business says what it needs, or, with a word that is over already, nothing more."""
+        grant = self.grants.get(source, Grant())
+        if pressure.until_s <= now_s:
+            return self._with(source, replace(grant, pressure=None))
+        return self._with(source, grant.pressed(pressure))
+
+    def _with(self, source: str, grant: Grant) -> Board:
+        return replace(self, grants={**self.grants, source: grant})
+
+    def _pressed_only(self, decided: Mapping[str, Grant], now_s: float) -> dict[str, Grant]:
+        """Sources nobody copies from now, but whose business has said what it needs."""
+        return {
+            name: Grant(reason="no migration is running", pressure=grant.pressure)
+            for name, grant in self.grants.items()
+            if name not in decided and grant.pressure and grant.pressure.until_s > now_s
+        }
+
+
+def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
+    """A fresh grant with the 429s met lately and the pressure in force."""
+    if before is None:
+        return grant
+    recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < STALE_AFTER_S}
+    kept = replace(grant, throttles=recent)
+    pressure = before.pressure
+    if pressure is None or pressure.until_s <= now_s:
+        return kept
+    return kept.pressed(pressure)
 
 
 def _one_taken(vacancies: tuple[Vacancy, ...], migration: str, now_s: float) -> tuple[Vacancy, ...]:

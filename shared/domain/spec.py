@@ -100,6 +100,11 @@ class Source(_Strict):
     container: str = Field(min_length=1, max_length=255)
     partition_key: Annotated[Paths, Field(min_length=1, max_length=3)]
 
+    @property
+    def name(self) -> str:
+        """As budgets and meters call it, within the one account."""
+        return f"{self.database}/{self.container}"
+
 
 class Cold(_Strict):
     older_than: DurationS | None = Field(default=None, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.domain.governor import Decision, Reason
+from shared.domain.sharing import Share
 from shared.domain.slices import (
     Cause,
     Extent,
@@ -126,7 +127,7 @@ def proof_of(ledger: Ledger, slice_id: str, *, name: str = NAME) -> Change:
     return Change(slices=(proved(found),), progress=counted(progress))
 
 
-def an_entry(at_s: float, *, sentence: str = "spending") -> Entry:
+def an_entry(at_s: float, *, sentence: str = "spending", source: str = "db/orders") -> Entry:
     decision = Decision(
         at_s=at_s,
         budget_ru_per_s=1_500.5,
@@ -136,5 +137,13 @@ def an_entry(at_s: float, *, sentence: str = "spending") -> Entry:
         ceiling=0.8,
         business_ru_per_s=2_500.0,
         reading_age_s=None,
+        risk=0.0125,
+        range_ru_per_s={"r0": 0.1, "ränge 1": 750.25},
     )
-    return Entry(decision=decision, own_ru_per_s=12.5, actions={"sent": ["a", "b"], "é": {"n": 1}})
+    return Entry(
+        source=source,
+        decision=decision,
+        shares=(Share(migration=NAME, ru_per_s=1_350.45, in_flight=3, batch_documents=32),),
+        own_ru_per_s=12.5,
+        actions={"sent": ["a", "b"], "é": {"n": 1}},
+    )

@@ -23,6 +23,7 @@ from shared.adapters.journal import TableJournal
 from shared.adapters.lease import BlobLease
 from shared.adapters.ledger import TableLedger
 from shared.adapters.mail import StorageMail
+from shared.adapters.memories import TableMemories
 from shared.adapters.memory import (
     MemoryArchives,
     MemoryBoards,
@@ -32,11 +33,22 @@ from shared.adapters.memory import (
     MemoryLease,
     MemoryLedger,
     MemoryMail,
+    MemoryMemories,
     MemoryMetering,
 )
 from shared.adapters.metering import TableMetering
 from shared.errors import EbbError
-from shared.ports import Archive, Boards, Incidents, Journal, Lease, Ledger, Mail, Metering
+from shared.ports import (
+    Archive,
+    Boards,
+    Incidents,
+    Journal,
+    Lease,
+    Ledger,
+    Mail,
+    Memories,
+    Metering,
+)
 
 RACERS = 16
 LEASE_S = 15  # the shortest the service grants
@@ -110,6 +122,8 @@ class Rooms(Protocol):
 
     def boards(self) -> Boards: ...
 
+    def memories(self) -> Memories: ...
+
     def journal(self) -> Journal: ...
 
     def incidents(self) -> Incidents: ...
@@ -132,6 +146,9 @@ class MemoryRooms:
 
     def boards(self) -> Boards:
         return MemoryBoards()
+
+    def memories(self) -> Memories:
+        return MemoryMemories()
 
     def journal(self) -> Journal:
         return MemoryJournal()
@@ -169,6 +186,9 @@ class AzuriteRooms:
 
     def boards(self) -> Boards:
         return TableBoards(self.clients.tables, "acme", unique("board"))
+
+    def memories(self) -> Memories:
+        return TableMemories(self.clients.tables, "acme", unique("memory"))
 
     def journal(self) -> Journal:
         return TableJournal(self.clients.tables, "acme", unique("journal"))

@@ -44,8 +44,7 @@ class Place:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    history = History(minutes=30, ru_per_s=RU_PER_S / 2)
-    with start_sandbox(SandboxOptions(ru_per_s=RU_PER_S, lag_s=1, history=history)) as running:
+    with start_sandbox(SandboxOptions(ru_per_s=RU_PER_S, lag_s=1)) as running:
         yield running
 
 
@@ -64,6 +63,8 @@ def new_place(sandbox: Sandbox) -> Callable[[SeedPlan], Place]:
         number = next(_numbers)
         container = f"records{number}"
         seeded = seed_container(sandbox.backing, database=DATABASE, container=container, plan=plan)
+        past = History(minutes=30, ru_per_s=RU_PER_S / 2, database=DATABASE, container=container)
+        sandbox.admin.tell_history(past)
         return Place(
             sandbox=sandbox,
             name=f"migration-{number}",

@@ -19,9 +19,12 @@ from azure.identity import DefaultAzureCredential
 from azure.mgmt.monitor import MonitorManagementClient
 from azure.storage.blob import BlobServiceClient
 
+from sandbox.cosmos.account import History
 from sandbox.errors import SandboxError
 from sandbox.processes import REPOSITORY, Processes
 from sandbox.stage import Sandbox, write_local_settings
+from shared.settings import read_settings
+from shared.wiring import azure_ports
 from tests.sandbox.clients import container_of
 
 pytestmark = pytest.mark.node
@@ -136,6 +139,22 @@ def test_metrics_are_late_by_the_lag(sandbox: Sandbox, credential: DefaultAzureC
     finally:
         sandbox.admin.set_monitor(lag_s=0)
     assert total[1:] == [None] * (len(total) - 1)
+
+
+def test_the_settings_open_every_signal(
+    sandbox: Sandbox, credential: DefaultAzureCredential
+) -> None:
+    """The app's own wiring finds metrics and logs; without a workspace it has no habits."""
+    assert credential
+    until_s = int(time.time()) // 60 * 60
+    span = {"since_s": until_s - 240, "until_s": until_s}
+    sandbox.admin.tell_history(History(minutes=10, ru_per_s=1_000))
+    sandbox.admin.set_logs(lag_s=0)
+    ports = azure_ports(read_settings(sandbox.settings()))
+    assert len(ports.monitor.minutes("appdb", "records", **span)) == 4
+    assert ports.history.partition_shares("appdb", "records", **span) == {"0": 1.0}
+    without = read_settings(sandbox.settings() | {"EBB_LOG_WORKSPACE_ID": ""})
+    assert azure_ports(without).history.profile("appdb", "records", **span) is None
 
 
 def test_metrics_want_a_token_for_management(sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from shared.domain.slices import MigrationState
-from tests.simulation.world import World
+from tests.simulation.world import SOURCE, World
 
 SINK = "archive"
 SYSTEM = {"_rid", "_self", "_attachments", "_etag", "_ts"}
@@ -75,5 +75,6 @@ def check_end(world: World, cold: dict[str, dict[str, Any]], changed: set[str]) 
 
 def check_spending(world: World) -> None:
     """What was metered never exceeds what the source charged."""
-    metered = sum(world.ports.metering.by_minute(since_s=0).values())
+    minutes = world.ports.metering.by_minute(SOURCE, since_s=0)
+    metered = sum(sum(ranges.values()) for ranges in minutes.values())
     assert metered <= world.source.ru_charged + 1e-6

@@ -7,7 +7,7 @@ at which another worker does something. Time moves only when somebody waits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,18 +20,21 @@ from shared.adapters.memory import (
     MemoryLease,
     MemoryLedger,
     MemoryMail,
+    MemoryMemories,
     MemoryMetering,
     MemoryScratch,
     SequentialNames,
 )
 from shared.adapters.parquet import ParquetFormat
 from shared.application.bundle import Ports
+from shared.domain.profile import Profile
 from shared.domain.slices import FeedRange
 from shared.errors import NotFound, Throttled, TransientError
-from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Measured, Page, Query
+from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Measured, MinuteUse, Page, Provision, Query
 from shared.wiring import App, assemble
 
 START_S = 1_800_000_000
+SOURCE = "db/c"
 CAPACITY_RU_PER_S = 1000.0
 BUSINESS_RU_PER_S = 400.0
 RU_PER_READ = 10.0
@@ -50,6 +53,7 @@ class MemorySource:
     clock: MemoryClock
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     ru_charged: float = 0.0
+    ru_per_read: float = RU_PER_READ
     ranges_count: int = 1
     etags: int = 0
     missing: bool = False
@@ -76,6 +80,9 @@ class MemorySource:
     def ranges(self) -> tuple[FeedRange, ...]:
         return tuple(FeedRange(id=f"r{i:03d}", token=str(i)) for i in range(self.ranges_count))
 
+    def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
+        return {each.id: (each.token,) for each in ranges}
+
     def count(self, query: Query) -> Measured:
         return Measured(value=len(self._within(query)), ru=self._charged(RU_PER_COUNT))
 
@@ -87,7 +94,7 @@ class MemorySource:
         found = self._within(query)
         items = [dict(document) for document in found[start : start + limit]]
         more = start + limit < len(found)
-        ru = self._charged(RU_PER_COUNT + RU_PER_READ * len(items))
+        ru = self._charged(RU_PER_COUNT + self.ru_per_read * len(items))
         return Page(items=items, ru=ru, continuation=str(start + limit) if more else None)
 
     def _within(self, query: Query) -> list[dict[str, Any]]:
@@ -145,15 +152,46 @@ class MemorySources:
 
 @dataclass(slots=True)
 class MemoryMonitor:
-    """What the account used: the business steadily, and what the source charged by minute."""
+    """What the source gave: the business's use, and what Ebb was charged, minute by minute."""
 
     clock: MemoryClock
     metering: MemoryMetering
+    business_ru_per_s: Callable[[int], float] = lambda _minute_s: BUSINESS_RU_PER_S
+    silent_from_s: float = float("inf")
+    silent_until_s: float = float("inf")
 
-    def total_ru_by_minute(self, *, since_s: int, until_s: int) -> Mapping[int, float]:
-        own = self.metering.by_minute(since_s=since_s)
-        minutes = range(since_s // 60 * 60, until_s // 60 * 60, 60)
-        return {m: BUSINESS_RU_PER_S * 60 + own.get(m, 0.0) for m in minutes}
+    def minutes(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Mapping[int, MinuteUse]:
+        own = self.metering.by_minute(f"{database}/{container}", since_s=since_s)
+        told = range(since_s // 60 * 60, until_s // 60 * 60, 60)
+        silent = self.silent_from_s <= self.clock.now_s() < self.silent_until_s
+        return {
+            m: MinuteUse(total_ru=self.business_ru_per_s(m) * 60 + sum(own.get(m, {}).values()))
+            for m in told
+            if not (silent and m + 60 > self.silent_from_s)
+        }
+
+    def provision(self, database: str, container: str, *, now_s: int) -> Provision | None:
+        return None
+
+
+@dataclass(slots=True)
+class MemoryHistory:
+    """Habits as a test gives them; none unless it does."""
+
+    habits: Profile | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def profile(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Profile | None:
+        return self.habits
+
+    def partition_shares(
+        self, database: str, container: str, *, since_s: int, until_s: int
+    ) -> Mapping[str, float]:
+        return self.shares
 
 
 @dataclass(slots=True)
@@ -233,6 +271,7 @@ class World:
 
     clock: MemoryClock
     source: MemorySource
+    monitor: MemoryMonitor
     ports: Ports
     chaos: Chaos
     app: App
@@ -247,16 +286,19 @@ def make_world(seed: int, *, ranges: int = 1) -> World:
     chaos = Chaos(rng=random.Random(seed + 1))
     source = MemorySource(clock=clock, ranges_count=ranges)
     metering = MemoryMetering()
+    monitor = MemoryMonitor(clock=clock, metering=metering)
     mail = MemoryMail(clock)
     calm_ports = Ports(
         clock=clock,
         names=SequentialNames("name"),
         ledger=MemoryLedger(),
         boards=MemoryBoards(),
+        memories=MemoryMemories(),
         journal=MemoryJournal(),
         incidents=MemoryIncidents(),
         metering=metering,
-        monitor=MemoryMonitor(clock=clock, metering=metering),
+        monitor=monitor,
+        history=MemoryHistory(),
         lease=MemoryLease(clock),
         mail=mail,
         sources=MemorySources(source=PagedSource(source, rng)),
@@ -275,6 +317,7 @@ def make_world(seed: int, *, ranges: int = 1) -> World:
     return World(
         clock=clock,
         source=source,
+        monitor=monitor,
         ports=calm_ports,
         chaos=chaos,
         app=assemble(unlucky, 60.0),

@@ -135,6 +135,14 @@ def test_every_test_carries_one_line_that_says_why(suites: Modules) -> None:
     assert bare == []
 
 
+def test_every_border_that_the_bench_times_is_there() -> None:
+    """It wraps functions by name, and a renamed one would end a benchmark after an hour."""
+    from bench.stages import watched
+
+    with watched("copy") as stages:
+        assert stages.rows() == []
+
+
 def test_triggers_go_through_wiring(modules: Modules) -> None:
     """function_app.py reaches no adapter, no application room and nothing that is not deployed."""
     tree = modules[Path("function_app.py")]

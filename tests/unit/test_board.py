@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from shared.domain.board import VACANT_S, Activity, Board, Seat
+from shared.domain.board import VACANT_S, Activity, Board, Grant, Seat
+from shared.domain.governor import Pressure, Throttle
 
 NOW_S = 1_000.0
+SOURCE = "db/c"
 
 
 def a_seat(
@@ -17,18 +20,35 @@ def a_seat(
     migration: str = "a",
     fence: int = 1,
     activity: Activity = Activity.COPY,
+    range_id: str = "r0",
     until_s: float = NOW_S + 45.0,
 ) -> Seat:
     return Seat(
-        migration=migration, slice_id=slice_id, fence=fence, activity=activity, until_s=until_s
+        migration=migration,
+        source=SOURCE,
+        range_id=range_id,
+        slice_id=slice_id,
+        fence=fence,
+        activity=activity,
+        until_s=until_s,
     )
 
 
-def a_board(*seats: Seat) -> Board:
-    return Board(
+def a_grant(**changes: Any) -> Grant:
+    usual = Grant(
         budget_ru_per_s=300.0,
+        limit_ru_per_s=800.0,
         shares_ru_per_s={"a": 200.0, "b": 100.0},
         in_flight={"a": 2, "b": 1},
+        range_ru_per_s={"r0": 300.0, "r1": 300.0},
+    )
+    return replace(usual, **changes)
+
+
+def a_board(*seats: Seat, **changes: Any) -> Board:
+    return Board(
+        grants={SOURCE: a_grant(**changes)},
+        decided_at_s=NOW_S - 1,
         valid_until_s=NOW_S + 90.0,
         seats=seats,
     )
@@ -64,13 +84,84 @@ def test_a_board_past_its_time_allows_nothing() -> None:
     assert board.rate_for(a_seat(), NOW_S + 90.0) == 0.0
 
 
-def test_a_throttle_met_by_one_holds_everybody() -> None:
-    """The hold ends on its own and never gets shorter."""
-    board = a_board(a_seat()).throttled(now_s=NOW_S, hold_s=10.0)
-    assert board.throttled_at_s == NOW_S
-    assert board.rate_for(a_seat(), NOW_S + 9.9) == 0.0
-    assert board.rate_for(a_seat(), NOW_S + 10.0) == 200.0
-    assert board.throttled(now_s=NOW_S + 1, hold_s=2.0).throttled_until_s == NOW_S + 10.0
+def test_a_grant_ends_when_its_reading_is_too_old() -> None:
+    """To the second, also when no tick comes to say so."""
+    board = a_board(a_seat(), stale_at_s=NOW_S + 20.0)
+    assert board.rate_for(a_seat(), NOW_S + 19.9) == 200.0
+    assert board.rate_for(a_seat(), NOW_S + 20.0) == 0.0
+
+
+def test_a_throttle_met_by_one_holds_its_whole_range() -> None:
+    """Until the controller has decided with it in view, and at least for the cool-down."""
+    other = a_seat("s2", migration="b", range_id="r1")
+    board = a_board(a_seat(), other).throttled(SOURCE, "r0", now_s=NOW_S)
+    assert board.grants[SOURCE].throttles["r0"] == Throttle(at_s=NOW_S, ru_per_s=300.0)
+    assert board.rate_for(a_seat(), NOW_S + 80.0) == 0.0
+    assert board.rate_for(other, NOW_S) == 100.0
+    early = board.decided({SOURCE: a_grant()}, now_s=NOW_S + 5, controller_token=1)
+    assert early.rate_for(a_seat(), NOW_S + 9.9) == 0.0
+    assert early.rate_for(a_seat(), NOW_S + 10.0) == 200.0
+
+
+def test_a_range_is_divided_by_those_who_work_on_it() -> None:
+    """In proportion to their shares; a range not named has what the others have."""
+    seats = a_seat("s1"), a_seat("s2", migration="b"), a_seat("s3", range_id="r9")
+    board = a_board(*seats, range_ru_per_s={"r0": 60.0}, other_ranges_ru_per_s=10.0)
+    assert [board.rate_for(each, NOW_S) for each in seats] == [30.0, 30.0, 10.0]
+    assert board.seats_on(SOURCE, "r0", NOW_S) == seats[:2]
+
+
+def test_a_range_waits_while_its_source_goes_on() -> None:
+    """Paused is not the same as a source without budget."""
+    grant = a_grant(range_ru_per_s={"r0": 0.5, "r1": 300.0})
+    assert grant.is_paused("r0")
+    assert not grant.is_paused("r1")
+    assert not a_grant(budget_ru_per_s=0.0, range_ru_per_s={}).is_paused("r0")
+
+
+def test_a_new_seat_crowds_those_who_have_not_seen_it() -> None:
+    """On its migration, or on its range; a place just left may be taken at once."""
+    board = a_board(a_seat("s1"), range_ru_per_s={"r0": 250.0, "r1": 300.0})
+    for seat in (a_seat("s2", range_id="r1"), a_seat("s2", migration="b")):
+        assert board.crowds(seat, board.seated(seat, NOW_S), NOW_S)
+    alone = a_seat("s2", migration="b", range_id="r1")
+    assert not board.crowds(alone, board.seated(alone, NOW_S), NOW_S)
+    left = a_board(a_seat("s1", range_id="r1"), a_seat("s2")).left(a_seat("s2"), NOW_S)
+    follower = a_seat("s3")
+    assert not left.crowds(follower, left.seated(follower, NOW_S), NOW_S)
+
+
+def test_pressure_shrinks_everything_in_proportion() -> None:
+    """To what is left below the limit; a word for everything takes everything."""
+    pressed = a_board(a_seat()).pressed(
+        SOURCE, Pressure(until_s=2e3, business_ru_per_s=650.0), now_s=NOW_S
+    )
+    assert pressed.rate_for(a_seat(), NOW_S) == pytest.approx(100.0)
+    assert pressed.grants[SOURCE].range_ru_per_s["r1"] == pytest.approx(150.0)
+    all_of_it = pressed.pressed(SOURCE, Pressure(until_s=2e3, business_ru_per_s=None), now_s=NOW_S)
+    assert all_of_it.rate_for(a_seat(), NOW_S) == 0.0
+    assert all_of_it.budget_ru_per_s == 0.0
+
+
+def test_pressure_outlives_decisions_until_its_time() -> None:
+    """Also one that was decided before the word came, and where nothing runs yet."""
+    word = Pressure(until_s=NOW_S + 60, business_ru_per_s=None)
+    board = a_board(a_seat()).pressed(SOURCE, word, now_s=NOW_S)
+    board = board.pressed("db/other", word, now_s=NOW_S)
+    decided = board.decided({SOURCE: a_grant()}, now_s=NOW_S + 1, controller_token=1)
+    assert decided.rate_for(a_seat(), NOW_S + 1) == 0.0
+    assert decided.grants["db/other"].pressure == word
+    over = decided.decided({SOURCE: a_grant()}, now_s=NOW_S + 60, controller_token=1)
+    assert over.grants == {SOURCE: a_grant()}
+
+
+def test_a_decision_keeps_the_429s_of_the_last_minutes() -> None:
+    """The governor must see them until a reading has answered them."""
+    board = a_board().throttled(SOURCE, "r0", now_s=NOW_S)
+    soon = board.decided({SOURCE: a_grant()}, now_s=NOW_S + 200, controller_token=1)
+    assert "r0" in soon.grants[SOURCE].throttles
+    late = soon.decided({SOURCE: a_grant()}, now_s=NOW_S + 300, controller_token=1)
+    assert late.grants[SOURCE].throttles == {}
 
 
 @pytest.mark.parametrize(
@@ -156,5 +247,9 @@ def test_only_copying_and_rereading_spend() -> None:
 
 def test_a_decision_keeps_those_who_sit() -> None:
     """A seat outlives the tick that gave it."""
-    board = replace(a_board(a_seat()), budget_ru_per_s=1.0, shares_ru_per_s={"a": 1.0})
-    assert board.rate_for(a_seat(), NOW_S) == 1.0
+    less = a_grant(budget_ru_per_s=1.0, shares_ru_per_s={"a": 1.0})
+    board = a_board(a_seat(), a_seat("dead", until_s=NOW_S))
+    decided = board.decided({SOURCE: less}, now_s=NOW_S, controller_token=7)
+    assert decided.seats == (a_seat(),)
+    assert decided.rate_for(a_seat(), NOW_S) == 1.0
+    assert (decided.valid_until_s, decided.controller_token) == (NOW_S + 90.0, 7)

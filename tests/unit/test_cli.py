@@ -119,11 +119,30 @@ def test_status_shows_all_migrations_as_a_table(
     assert "ebb apply SPEC" in capsys.readouterr().out
 
 
-def test_a_halted_or_quarantined_migration_is_a_problem(ebb: FakeEbb) -> None:
+def test_a_halted_quarantined_or_stalled_migration_is_a_problem(ebb: FakeEbb) -> None:
     """So that a script notices without reading."""
-    for changes in ({"state": "halted"}, {"quarantined": [{"slice": "s", "error": "e"}]}):
+    for changes in (
+        {"state": "halted"},
+        {"quarantined": [{"slice": "s", "error": "e"}]},
+        {"stalled_since_s": 0.0},
+        {"stalled_since_s": 1_800_000_000.5},
+    ):
         ebb.answers["GET", "/api/migrations/sim"] = (200, a_status(**changes))
         assert main(["status", "sim", "--url", ebb.url]) == PROBLEM
+
+
+def test_the_status_table_says_that_a_migration_is_stalled(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the pace it may go at, which alone looks healthy; and only then."""
+    monkeypatch.setenv("COLUMNS", "300")
+    for since_s, counted in ((1_800_000_000.0, 1), (None, 0)):
+        status = a_status(stalled_since_s=since_s, pace="spending up to 600 RU/s")
+        ebb.answers["GET", "/api/migrations"] = (200, [status])
+        main(["status", "--url", ebb.url])
+        shown = capsys.readouterr().out
+        assert shown.count("STALLED, though spending up to 600 RU/s") == counted
+        assert "spending up to 600 RU/s" in shown
 
 
 def test_watching_ends_when_the_migration_does(ebb: FakeEbb) -> None:
@@ -144,6 +163,7 @@ def test_explain_tells_why_it_goes_at_this_pace(
         "business_ru_per_s": 1000.0,
         "reading_age_s": 61.0,
         "own_ru_per_s": 500.0,
+        "risk": 0.0123,
         "shares": {"sim": {"batch_documents": 77}},
     }
     same = {**decision, "at_s": 1_800_000_030}
@@ -152,7 +172,29 @@ def test_explain_tells_why_it_goes_at_this_pace(
     assert main(["explain", "sim", "--url", ebb.url]) == DONE
     shown = capsys.readouterr().out
     assert "the reason now" in shown
+    assert "1.2%" in shown
     assert shown.count("77") == 1
+
+
+def test_explain_shows_what_is_not_known_as_a_dash(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first reading there is no business, no age and no risk."""
+    decision = {
+        "at_s": 1_800_000_000,
+        "reason": "no_readings",
+        "sentence": "holding",
+        "budget_ru_per_s": 0.0,
+        "business_ru_per_s": None,
+        "reading_age_s": None,
+        "own_ru_per_s": 0.0,
+        "risk": None,
+        "shares": {},
+    }
+    ebb.answers["GET", "/api/migrations/sim"] = (200, a_status())
+    ebb.answers["GET", "/api/migrations/sim/decisions"] = (200, [decision])
+    assert main(["explain", "sim", "--url", ebb.url]) == DONE
+    assert capsys.readouterr().out.count("—") == 4
 
 
 def test_an_app_that_does_not_answer_is_unreachable(capsys: pytest.CaptureFixture[str]) -> None:

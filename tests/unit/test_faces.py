@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.governor import Decision, Reason, Share
+from shared.application.pressing import Pressed
+from shared.domain.governor import Decision, Reason
+from shared.domain.sharing import Share
 from shared.errors import (
     Conflict,
     EbbError,
@@ -27,9 +29,10 @@ from shared.faces import (
     entry_shown,
     migration_shown,
     number,
+    pressed_shown,
     problem,
     shown,
-    spec_body,
+    text_body,
     unexpected,
 )
 from shared.ports import Entry
@@ -88,12 +91,12 @@ def test_a_result_is_shown_as_json() -> None:
 
 
 def test_a_body_is_read_as_utf_8_within_its_limit() -> None:
-    """A byte more is no spec."""
-    assert spec_body("é".encode() * (BODY_BYTES_MAX // 2)) == "é" * (BODY_BYTES_MAX // 2)
+    """A byte more is neither a spec nor a word about load."""
+    assert text_body("é".encode() * (BODY_BYTES_MAX // 2)) == "é" * (BODY_BYTES_MAX // 2)
     with pytest.raises(Invalid, match=f"{BODY_BYTES_MAX + 1} bytes"):
-        spec_body(b"x" * (BODY_BYTES_MAX + 1))
+        text_body(b"x" * (BODY_BYTES_MAX + 1))
     with pytest.raises(Invalid, match="not UTF-8"):
-        spec_body(b"\xff\xfe")
+        text_body(b"\xff\xfe")
 
 
 @pytest.mark.parametrize(
@@ -137,14 +140,24 @@ def test_an_entry_is_shown_with_its_reason_and_shares() -> None:
         ceiling=0.8,
         business_ru_per_s=2_500.0,
         reading_age_s=None,
+        risk=0.0125,
+        range_ru_per_s={"r0": 0.0, "r1": 750.5},
     )
     share = Share(migration="a", ru_per_s=9.96, in_flight=2, batch_documents=32)
-    seen = entry_shown(Entry(decision=decision, shares=(share,), own_ru_per_s=0.04))
-    assert (seen["reason"], seen["budget_ru_per_s"], seen["own_ru_per_s"]) == (
-        "slack",
-        1_500.0,
-        0.0,
-    )
+    entry = Entry(source="db/c", decision=decision, shares=(share,), own_ru_per_s=0.04)
+    seen = entry_shown(entry)
+    assert (seen["source"], seen["reason"]) == ("db/c", "slack")
+    assert (seen["budget_ru_per_s"], seen["own_ru_per_s"]) == (1_500.0, 0.0)
+    assert seen["risk"] == 0.0125
+    assert seen["tightest_ranges_ru_per_s"] == {"r0": 0.0, "r1": 750.5}
     assert seen["shares"] == {"a": {"ru_per_s": 10.0, "in_flight": 2, "batch_documents": 32}}
     assert seen["reading_age_s"] is None
+    assert json.loads(shown(seen).body) == seen
+
+
+def test_a_push_is_shown_with_what_is_left_and_until_when() -> None:
+    """The caller sees at once that room was made, and when to say it again."""
+    pressed = Pressed(sources=("db/a", "db/b"), until_s=9.5, budget_ru_per_s=100.04)
+    seen = pressed_shown(pressed)
+    assert seen == {"sources": ["db/a", "db/b"], "until_s": 9.5, "budget_ru_per_s": 100.0}
     assert json.loads(shown(seen).body) == seen

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from shared.domain.board import BOARD_VALID_S, Grant
+from shared.domain.pulse import STALLED_AFTER_S, Pulse
 from shared.domain.slices import MigrationState
 from shared.errors import Invalid, NotFound, Refused, WrongState
+from shared.ports import Remembered
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import START_S, World, make_world
 
@@ -156,3 +161,71 @@ def test_health_says_when_nobody_decides(world: World) -> None:
     assert operating.health()["healthy"]
     world.clock.advance(100)
     assert not operating.health()["healthy"]
+
+
+def test_health_tells_every_sources_reason(world: World) -> None:
+    """The sum of the budgets, and for each source why it is what it is."""
+    operating = world.calm.operating
+    assert operating.health()["reason"] == "no migration is running"
+    grants = {
+        "db/c": Grant(budget_ru_per_s=100.04, reason="spending"),
+        "db/a": Grant(reason="holding"),
+    }
+    now_s = world.clock.now_s()
+    board = world.ports.boards.read().decided(grants, now_s=now_s, controller_token=1)
+    world.ports.boards.write(board)
+    found = operating.health()
+    assert found["reason"] == "db/a: holding; db/c: spending"
+    assert found["budget_ru_per_s"] == 100.0
+
+
+def test_a_status_shows_its_own_sources_budget_only(world: World) -> None:
+    """What another container may be asked for is not this migration's pace."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    grants = {
+        "db/a": Grant(budget_ru_per_s=900.0, shares_ru_per_s={"other": 900.0}, reason="elsewhere"),
+        "db/c": Grant(budget_ru_per_s=100.0, shares_ru_per_s={"sim": 90.0}, reason="here"),
+    }
+    now_s = world.clock.now_s()
+    board = world.ports.boards.read().decided(grants, now_s=now_s, controller_token=1)
+    world.ports.boards.write(board)
+    found = operating.status("sim").as_dict()
+    assert found["pace"] == "here"
+    assert (found["ru"]["budget_per_s"], found["ru"]["share_per_s"]) == (100.0, 90.0)
+    world.clock.advance(BOARD_VALID_S)
+    late = operating.status("sim").as_dict()
+    assert late["pace"] == "running: started by hand"
+    assert (late["ru"]["budget_per_s"], late["ru"]["share_per_s"]) == (0.0, 0.0)
+
+
+def test_a_status_tells_a_stall_only_while_it_runs(world: World) -> None:
+    """Since when nothing moved; a paused migration is not stalled, whatever is remembered."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    world.calm.controller.tick()
+    now_s = world.clock.now_s()
+    fresh = Pulse(mark="m", since_s=now_s - STALLED_AFTER_S + 1.0, seen_s=now_s)
+    world.ports.memories.keep("db/c", Remembered(pulses={"sim": fresh}))
+    assert operating.status("sim").as_dict()["stalled_since_s"] is None
+    stuck = Pulse(mark="m", since_s=now_s - STALLED_AFTER_S, seen_s=now_s)
+    world.ports.memories.keep("db/c", Remembered(pulses={"sim": stuck, "other": fresh}))
+    assert operating.status("sim").as_dict()["stalled_since_s"] == stuck.since_s
+    operating.pause("sim")
+    assert operating.status("sim").as_dict()["stalled_since_s"] is None
+
+
+def test_decisions_are_those_that_concern_the_migration(world: World) -> None:
+    """Another source's entries are left out, the newest comes first."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    (first,) = world.calm.controller.tick()
+    world.clock.advance(30)
+    (second,) = world.calm.controller.tick()
+    stranger = replace(second, source="db/a", shares=())
+    world.ports.journal.record(stranger)
+    assert first.source == second.source == "db/c"
+    assert operating.decisions("sim", since_s=0.0, limit=9) == (second, first)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost, change_board
-from shared.domain.board import BOARD_AGE_MAX_S, BOARD_VALID_S, SEAT_TTL_S, Activity, Board, Seat
+from shared.domain.board import (
+    BOARD_AGE_MAX_S,
+    BOARD_VALID_S,
+    SEAT_TTL_S,
+    Activity,
+    Board,
+    Grant,
+    Seat,
+)
+from shared.domain.governor import Throttle
 from shared.domain.pacing import COOL_DOWN_S
 from shared.errors import Throttled, TransientError
-from tests.simulation.world import World, make_world
+from tests.simulation.world import SOURCE, World, make_world
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +35,51 @@ def world() -> World:
     return world
 
 
-def grant(world: World, ru_per_s: float, *, in_flight: int = 2) -> None:
+def grant(world: World, ru_per_s: float, *, in_flight: int = 2, r0: float | None = None) -> None:
     now_s = world.clock.now_s()
 
     def granted(board: Board) -> Board:
-        return replace(
-            board,
+        made = Grant(
             budget_ru_per_s=ru_per_s,
+            limit_ru_per_s=2 * ru_per_s,
             shares_ru_per_s={"sim": ru_per_s},
             in_flight={"sim": in_flight},
-            valid_until_s=now_s + BOARD_VALID_S,
-            decided_at_s=now_s,
+            range_ru_per_s={"r0": ru_per_s if r0 is None else r0, "r1": ru_per_s},
+            reason="granted",
         )
+        return board.decided({SOURCE: made}, now_s=now_s, controller_token=0)
 
     change_board(world.ports, granted)
 
 
-def seat(slice_id: str) -> Seat:
-    return Seat(migration="sim", slice_id=slice_id, fence=1, activity=Activity.COPY, until_s=0)
+def seat(slice_id: str, range_id: str = "r0") -> Seat:
+    return Seat(
+        migration="sim",
+        source=SOURCE,
+        range_id=range_id,
+        slice_id=slice_id,
+        fence=1,
+        activity=Activity.COPY,
+        until_s=0,
+    )
 
 
-def seated(world: World, slice_id: str) -> Pacer:
-    pacer = Pacer.seated(world.ports, seat(slice_id))
+def seated(world: World, slice_id: str, range_id: str = "r0") -> Pacer:
+    pacer = Pacer.seated(world.ports, seat(slice_id, range_id))
     assert pacer is not None
     return pacer
+
+
+def decide_every_tick(world: World, ru_per_s: float = 100.0) -> None:
+    """A controller that decides the same every thirty seconds while others wait."""
+    wait = world.clock.wait
+
+    def waiting(seconds: float) -> None:
+        wait(seconds)
+        if world.clock.now_s() - world.ports.boards.read().decided_at_s >= 30.0:
+            grant(world, ru_per_s)
+
+    world.clock.wait = waiting  # type: ignore[method-assign]
 
 
 def spend(world: World, pacer: Pacer, seconds: float, ru: float) -> float:
@@ -109,8 +139,9 @@ def test_an_expired_board_stops_spending(world: World) -> None:
 
 
 def test_a_throttle_is_obeyed_at_once_and_told_to_everyone(world: World) -> None:
-    """No request for the cool-down, and the board makes all other workers hold too."""
+    """Nobody asks that range again before the next decision, nor before the cool-down is over."""
     pacer = seated(world, "a")
+    decide_every_tick(world)
     asked_at: list[float] = []
 
     def ask() -> Answer:
@@ -120,10 +151,9 @@ def test_a_throttle_is_obeyed_at_once_and_told_to_everyone(world: World) -> None
         return Answer(1.0)
 
     pacer.call(ask)
-    assert asked_at[1] - asked_at[0] >= COOL_DOWN_S
-    board = world.ports.boards.read()
-    assert board.throttled_at_s == asked_at[0]
-    assert board.rate_for(replace(seat("a"), until_s=9e9), asked_at[0] + 1) == 0.0
+    assert 40.0 >= asked_at[1] - asked_at[0] >= COOL_DOWN_S
+    met = world.ports.boards.read().grants[SOURCE].throttles["r0"]
+    assert met == Throttle(at_s=asked_at[0], ru_per_s=100.0)
 
 
 def test_a_newcomer_waits_until_the_others_have_seen_it(world: World) -> None:
@@ -184,10 +214,64 @@ def test_a_seat_moves_to_another_slice_without_a_pause(world: World) -> None:
     other = seated(world, "b")
     world.clock.advance(BOARD_AGE_MAX_S)
     other.call(lambda: Answer(1.0))
-    assert pacer.move_to("c", 1)
-    assert not other.move_to("c", 1)
+    assert pacer.move_to("c", "r0", 1)
+    assert not other.move_to("c", "r0", 1)
     board = world.ports.boards.read()
     assert {s.slice_id for s in board.live_seats(world.clock.now_s())} == {"b", "c"}
+
+
+def test_moving_to_a_range_in_use_waits_for_those_on_it(world: World) -> None:
+    """They count on the whole range until they have looked again."""
+    grant(world, 100.0, r0=40.0)
+    first, moving = seated(world, "a"), seated(world, "b", "r1")
+    for pacer in (first, moving):
+        pacer.call(lambda: Answer(1.0))
+    assert moving.move_to("c", "r0", 1)
+    began_s = world.clock.now_s()
+    moving.call(lambda: Answer(1.0))
+    assert world.clock.now_s() - began_s >= BOARD_AGE_MAX_S
+    first.call(lambda: Answer(1.0))
+    assert first.rate_ru_per_s() == moving.rate_ru_per_s() == pytest.approx(20.0)
+
+
+def test_a_range_has_its_own_limit_below_the_share(world: World) -> None:
+    """One partition gives no more than it has, however much the source may give."""
+    grant(world, 100.0, r0=10.0)
+    spent = spend(world, seated(world, "a"), 30.0, 3.0)
+    assert 0.9 * 300 <= spent <= 300 + 5 + 3
+
+
+def test_a_worker_on_a_paused_range_makes_room_soon(world: World) -> None:
+    """Others' slices could be read meanwhile: the seat is not kept for two minutes."""
+    pacer = seated(world, "a")
+    grant(world, 100.0, r0=0.0)
+    world.clock.advance(3.0)
+    began_s = world.clock.now_s()
+    with pytest.raises(GivenBack):
+        pacer.call(lambda: Answer(1.0))
+    assert world.clock.now_s() - began_s < 20
+
+
+def test_at_most_one_request_is_under_way_for_each_worker(world: World) -> None:
+    """A business that leaps within a second meets one page of ours and no second one."""
+    pacer = seated(world, "a")
+    under_way: list[int] = []
+    asked: list[float] = []
+
+    def ask() -> Answer:
+        under_way.append(1)
+        assert len(under_way) == 1
+        asked.append(world.clock.now_s())
+        world.clock.advance(0.3)
+        under_way.pop()
+        if len(asked) == 5:
+            raise Throttled("full", retry_after_s=0.1)
+        return Answer(10.0)
+
+    decide_every_tick(world)
+    for _ in range(5):
+        pacer.call(ask)
+    assert asked[5] - asked[4] >= COOL_DOWN_S
 
 
 def test_a_broken_connection_is_tried_again_a_few_times(world: World) -> None:
@@ -209,7 +293,8 @@ def test_what_was_spent_is_metered_by_the_minute(world: World) -> None:
     pacer = seated(world, "a")
     spent = spend(world, pacer, 90.0, 9.0)
     pacer.leave()
-    minutes = world.ports.metering.by_minute(since_s=0)
-    assert sum(minutes.values()) == pytest.approx(spent)
+    minutes = world.ports.metering.by_minute(SOURCE, since_s=0)
+    assert sum(ranges["r0"] for ranges in minutes.values()) == pytest.approx(spent)
     assert len(minutes) >= 2
+    assert world.ports.metering.by_minute("db/other", since_s=0) == {}
     assert world.ports.boards.read().seats == ()

@@ -9,6 +9,7 @@ import pytest
 from shared.adapters.memory import MemoryClock, MemoryLedger, MemoryMetering, SequentialNames
 from shared.application.bundle import Ports
 from shared.application.planning import Allowance, Planning, Plans
+from shared.domain.board import Grant
 from shared.domain.planner import (
     PARTS_MAX,
     CutSecond,
@@ -196,7 +197,9 @@ def test_a_burst_before_a_quiet_month_is_planned_in_the_end() -> None:
             ranges=ledger.ranges(migration.name),
             slices=(),
         )
-        allowance = Allowance(ports, rate_ru_per_s=1000.0)
-        planned += Planning(ports).plan(plans, batch_documents=10, ahead=1, allowance=allowance)
+        allowance = Allowance(ports, source="sales/orders", rate_ru_per_s=1000.0)
+        planned += Planning(ports).plan(
+            plans, Grant(), batch_documents=10, ahead=1, allowance=allowance
+        )
         clock.advance(30)
     assert planned > 0

@@ -37,6 +37,17 @@ def test_the_least_that_is_set_is_enough() -> None:
     assert settings.metric_settle_s == 60.0
 
 
+def test_a_workspace_is_a_guid_or_nothing() -> None:
+    """Its name or resource id would be refused only when habits are asked for."""
+    assert read_settings(GOOD).log_workspace_id == ""
+    assert read_settings(GOOD).logs_endpoint == "https://api.loganalytics.io"
+    given = "01234567-89AB-cdef-0123-456789abcdef"
+    assert read_settings(GOOD | {"EBB_LOG_WORKSPACE_ID": given}).log_workspace_id == given.lower()
+    for wrong in ("my-workspace", "/subscriptions/s/resourceGroups/g", given[:-1]):
+        faults = faults_of(EBB_LOG_WORKSPACE_ID=wrong)
+        assert [fault.path for fault in faults] == ["EBB_LOG_WORKSPACE_ID"]
+
+
 def test_an_empty_environment_names_everything_missing() -> None:
     """All at once, each with what it is for."""
     with pytest.raises(Invalid) as caught:
@@ -74,7 +85,7 @@ def test_every_fault_is_reported_together() -> None:
 )  # fmt: skip
 def test_an_address_that_could_leak_a_token_is_refused(address: str) -> None:
     """Tokens go over https, or stay on this machine."""
-    for name in ("EBB_COSMOS_ENDPOINT", "EBB_MANAGEMENT_ENDPOINT"):
+    for name in ("EBB_COSMOS_ENDPOINT", "EBB_MANAGEMENT_ENDPOINT", "EBB_LOGS_ENDPOINT"):
         assert [fault.path for fault in faults_of(**{name: address})] == [name]
 
 

@@ -24,7 +24,7 @@ def world() -> World:
     for index in range(20):
         ts = START_S - 90 * DAY_S - 20 + index  # to the end of the range: one slice holds them all
         world.source.put(f"doc-{index:02d}", ts=ts, body={"n": index})
-    world.calm.operating.apply(SPEC)
+    world.calm.operating.apply(SPEC.replace("budget_s: 2", "budget_s: 8"))
     world.calm.operating.start("sim")
     for _ in range(4):
         world.calm.controller.tick()

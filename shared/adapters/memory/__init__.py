@@ -9,7 +9,13 @@ from shared.adapters.memory.archive import MemoryArchive, MemoryArchives, Memory
 from shared.adapters.memory.ledger import MemoryLedger
 from shared.adapters.memory.logs import MemoryIncidents, MemoryJournal, MemoryMetering
 from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
-from shared.adapters.memory.signals import Letter, MemoryBoards, MemoryLease, MemoryMail
+from shared.adapters.memory.signals import (
+    Letter,
+    MemoryBoards,
+    MemoryLease,
+    MemoryMail,
+    MemoryMemories,
+)
 
 __all__ = [
     "Letter",
@@ -22,6 +28,7 @@ __all__ = [
     "MemoryLease",
     "MemoryLedger",
     "MemoryMail",
+    "MemoryMemories",
     "MemoryMetering",
     "MemoryScratch",
     "MemoryWriter",

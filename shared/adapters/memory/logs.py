@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from copy import deepcopy
 from threading import Lock
 
-from shared.ports import Entry, Incident
+from shared.ports import Entry, Incident, Place
 
 _US_PER_S = 1_000_000  # the real journal tells microseconds apart, no less
 
@@ -60,21 +59,22 @@ class MemoryIncidents:
 
 class MemoryMetering:
     def __init__(self) -> None:
-        self._ru: dict[tuple[int, str], float] = {}
+        self._ru: dict[tuple[int, Place, str], float] = {}
         self._lock = Lock()
 
-    def add(self, worker: str, ru_by_minute: Mapping[int, float]) -> None:
+    def add(self, worker: str, spent: Mapping[tuple[int, Place], float]) -> None:
         with self._lock:
-            for minute, ru in ru_by_minute.items():
-                self._ru[minute, worker] = float(ru)
+            for (minute, place), ru in spent.items():
+                self._ru[minute, place, worker] = float(ru)
 
-    def by_minute(self, *, since_s: int) -> Mapping[int, float]:
-        total: dict[int, float] = defaultdict(float)
+    def by_minute(self, source: str, *, since_s: int) -> Mapping[int, Mapping[str, float]]:
+        found: dict[int, dict[str, float]] = {}
         with self._lock:
-            for (minute, _worker), ru in sorted(self._ru.items()):
-                if minute >= since_s:
-                    total[minute] += ru
-        return dict(total)
+            for (minute, place, _worker), ru in sorted(self._ru.items()):
+                if minute >= since_s and place.source == source:
+                    ranges = found.setdefault(minute, {})
+                    ranges[place.range_id] = ranges.get(place.range_id, 0.0) + ru
+        return found
 
     def forget(self, *, before_s: int, limit: int) -> int:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The twins of the budget board, the controller's lease and the queues."""
+"""The twins of the budget board, the governor's memory, the controller's lease and the queues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threading import Lock
 
 from shared.domain.board import Board
 from shared.errors import Conflict
-from shared.ports import Clock, Held
+from shared.ports import Clock, Held, Remembered
 
 LEASE_S_MAX = 60
 
@@ -33,6 +33,20 @@ class MemoryBoards:
             self._writes += 1
             self._board = replace(deepcopy(board), version=f"v{self._writes}")
             return deepcopy(self._board)
+
+
+class MemoryMemories:
+    def __init__(self) -> None:
+        self._kept: dict[str, Remembered] = {}
+        self._lock = Lock()
+
+    def recall(self, source: str) -> Remembered:
+        with self._lock:
+            return self._kept.get(source, Remembered())
+
+    def keep(self, source: str, remembered: Remembered) -> None:
+        with self._lock:
+            self._kept[source] = remembered
 
 
 class MemoryLease:

@@ -1,0 +1,216 @@
+"""Observing one source and deciding what may be spent on it: readings, capacity, habits, law.
+
+It changes nothing but what the controller remembers; publishing and acting are the controller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from shared.application.bundle import Ports
+from shared.application.pacer import MINUTE_S
+from shared.application.planning import Plans
+from shared.domain.board import Board, Grant
+from shared.domain.governor import Decision, Signals, decide
+from shared.domain.heat import RangeUse
+from shared.domain.outlook import MINUTES_KEPT
+from shared.domain.profile import Profile
+from shared.domain.readings import Reading
+from shared.errors import EbbError
+from shared.ports import MinuteUse, Provision, Remembered
+
+READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
+LAYOUT_VALID_S = 600.0  # capacity and partitions change by splits and scaling, not by the tick
+HABITS_VALID_S = 6 * 3600.0
+HABITS_RETRY_S = 600.0
+HABITS_SPAN_S = 28 * 86_400  # four weeks: each hour of the week four times
+
+
+@dataclass(slots=True)
+class SourceViews:
+    """One source with the running migrations that read it."""
+
+    name: str
+    views: list[Plans]
+
+    @property
+    def database(self) -> str:
+        return self.views[0].spec.source.database
+
+    @property
+    def container(self) -> str:
+        return self.views[0].spec.source.container
+
+    @property
+    def range_ids(self) -> tuple[str, ...]:
+        return tuple(sorted({plan.range.id for view in self.views for plan in view.ranges}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a decision was made from, beside the decision."""
+
+    decision: Decision
+    remembered: Remembered
+    own_ru_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """How large the source is and on which partitions its ranges lie."""
+
+    at_s: float
+    provision: Provision | None
+    partitions: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Habits:
+    until_s: float
+    profile: Profile | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+class Deciding:
+    def __init__(self, ports: Ports, *, metric_settle_s: float) -> None:
+        self._ports = ports
+        self._settle_s = metric_settle_s
+        self._layouts: dict[str, _Layout] = {}
+        self._habits: dict[str, _Habits] = {}
+
+    def decide(self, source: SourceViews, board: Board) -> Observed:
+        now_s = self._ports.clock.now_s()
+        remembered = self._ports.memories.recall(source.name)
+        layout = self._layout(source, now_s)
+        habits = self._habits_of(source, layout, now_s)
+        since_s = self._since_s(remembered, now_s)
+        own = self._ports.metering.by_minute(source.name, since_s=since_s)
+        minutes, trouble = self._minutes(source, since_s, now_s)
+        capacity, capacity_from, partitions = _capacity(source, layout.provision)
+        grant = board.grants.get(source.name, Grant())
+        signals = Signals(
+            now_s=now_s,
+            capacity_ru_per_s=capacity,
+            capacity_from=capacity_from,
+            ceiling=min(view.spec.ceiling for view in source.views),
+            readings=tuple(
+                _reading(minute, use, own.get(minute, {}), layout)
+                for minute, use in sorted(minutes.items())
+                if minute + MINUTE_S <= now_s - self._settle_s
+            ),
+            ranges=source.range_ids,
+            partitions=partitions,
+            usual_shares=habits.shares,
+            profile=habits.profile,
+            throttles=grant.throttles,
+            pressure=grant.pressure,
+            monitor_trouble=trouble,
+        )
+        decision, memory = decide(signals, remembered.memory)
+        latest = own[max(own)] if own else {}
+        return Observed(
+            decision=decision,
+            remembered=replace(remembered, memory=memory),
+            own_ru_per_s=sum(latest.values()) / MINUTE_S,
+        )
+
+    def _since_s(self, remembered: Remembered, now_s: float) -> int:
+        """Fifteen minutes back, or a whole day when nothing recent is remembered."""
+        newest_s = remembered.memory.past.newest_s()
+        known = newest_s is not None and now_s - newest_s <= READINGS_SPAN_S
+        span_s = READINGS_SPAN_S if known else (MINUTES_KEPT - 1) * MINUTE_S
+        return (int(now_s) - span_s) // MINUTE_S * MINUTE_S
+
+    def _minutes(
+        self, source: SourceViews, since_s: int, now_s: float
+    ) -> tuple[Mapping[int, MinuteUse], str]:
+        """Monitor's minutes, or none and the reason when it cannot be asked."""
+        try:
+            told = self._ports.monitor.minutes(
+                source.database, source.container, since_s=since_s, until_s=int(now_s)
+            )
+        except EbbError as error:
+            return {}, str(error)
+        return told, ""
+
+    def _layout(self, source: SourceViews, now_s: float) -> _Layout:
+        known = self._layouts.get(source.name)
+        if known is not None and 0 <= now_s - known.at_s < LAYOUT_VALID_S:
+            return known
+        opened = self._ports.sources.open(source.database, source.container)
+        ranges = {p.range.id: p.range for view in source.views for p in view.ranges}
+        try:
+            found = _Layout(
+                at_s=now_s,
+                provision=self._ports.monitor.provision(
+                    source.database, source.container, now_s=int(now_s)
+                ),
+                partitions=opened.partitions_of(tuple(ranges.values())),
+            )
+        except EbbError:
+            # The last one known is better than none, and none falls back to the ranges' number.
+            return known or _Layout(at_s=now_s, provision=None, partitions={})
+        self._layouts[source.name] = found
+        return found
+
+    def _habits_of(self, source: SourceViews, layout: _Layout, now_s: float) -> _Habits:
+        """The business before Ebb came: what it did since is mixed with what Ebb did."""
+        known = self._habits.get(source.name)
+        if known is not None and now_s < known.until_s:
+            return known
+        until_s = int(min(view.migration.created_at_s for view in source.views))
+        since_s = until_s - HABITS_SPAN_S
+        place = (source.database, source.container)
+        history = self._ports.history
+        try:
+            told = history.partition_shares(*place, since_s=since_s, until_s=until_s)
+            habits = _Habits(
+                until_s=now_s + HABITS_VALID_S,
+                profile=history.profile(*place, since_s=since_s, until_s=until_s),
+                shares={
+                    name: sum(told.get(each, 0.0) for each in ids)
+                    for name, ids in layout.partitions.items()
+                    if told
+                },
+            )
+        except EbbError:
+            habits = _Habits(until_s=now_s + HABITS_RETRY_S)
+        self._habits[source.name] = habits
+        return habits
+
+
+def _reading(minute_s: int, use: MinuteUse, own: Mapping[str, float], layout: _Layout) -> Reading:
+    ranges = {
+        name: RangeUse(heat=max(use.heat[each] for each in ids), own_ru=own.get(name, 0.0))
+        for name, ids in layout.partitions.items()
+        if ids and all(each in use.heat for each in ids)
+    }
+    return Reading(
+        minute_s=minute_s,
+        total_ru=use.total_ru,
+        own_ru=sum(own.values()),
+        requests=use.requests,
+        throttled=use.throttled,
+        ranges=ranges if len(ranges) == len(layout.partitions) else {},
+    )
+
+
+def _capacity(source: SourceViews, provision: Provision | None) -> tuple[float, str, int]:
+    """The smallest capacity any of its migrations is told, where it is from, on how many parts."""
+    return min((_capacity_of(view, provision) for view in source.views), key=lambda each: each[0])
+
+
+def _capacity_of(view: Plans, provision: Provision | None) -> tuple[float, str, int]:
+    told = view.spec.capacity
+    each = told.ru_per_s_per_partition
+    ranges = max(1, len(view.ranges))
+    if told.partitions != "discover":
+        count = told.partitions
+        return float(count * each), f"{count} x {each}, as configured", max(count, ranges)
+    if provision is not None and provision.ru_per_s is not None:
+        count = max(ranges, provision.partitions)
+        text = f"provisioned over {count} partitions, discovered"
+        return provision.ru_per_s, text, count
+    count = max(ranges, provision.partitions if provision is not None else 0)
+    return float(count * each), f"{count} x {each}, partitions discovered", count

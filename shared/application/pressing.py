@@ -1,0 +1,52 @@
+"""Taking the business's word for its load: the board shrinks at once, before any metric tells.
+
+Workers see it at their next look, within two seconds; the next ticks keep to it while it lasts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.application.bundle import Ports
+from shared.application.pacer import change_board
+from shared.domain.board import Board
+from shared.domain.pressure import parse_push
+from shared.domain.spec import parse_spec
+from shared.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressed:
+    """What a push did."""
+
+    sources: tuple[str, ...]
+    until_s: float
+    budget_ru_per_s: float
+
+
+class Pressing:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def push(self, text: str) -> Pressed:
+        now_s = self._ports.clock.now_s()
+        told = parse_push(text, now_s=now_s)
+        known = {parse_spec(each.spec_text).source.name for each in self._ports.ledger.migrations()}
+        if told.source is not None and told.source not in known:
+            raise NotFound(
+                f"no migration reads {told.source!r}; known: {', '.join(sorted(known)) or 'none'}"
+            )
+        sources = tuple(sorted(known)) if told.source is None else (told.source,)
+
+        def press(board: Board) -> Board:
+            for source in sources:
+                board = board.pressed(source, told.pressure, now_s=now_s)
+            return board
+
+        board = change_board(self._ports, press)
+        grants = board.grants if board is not None else {}
+        return Pressed(
+            sources=sources,
+            until_s=told.pressure.until_s,
+            budget_ru_per_s=sum(grants[name].budget_ru_per_s for name in sources),
+        )
