@@ -67,7 +67,7 @@ def log_query(body: dict[str, Any]) -> LogQuery:
 
 
 def logs_route(account: Account, issuer: TokenIssuer) -> web.RouteDef:
-    """Serve `POST /v1/workspaces/{id}/query`."""
+    """Serve the query route of the one workspace."""
 
     async def query(request: web.Request) -> web.Response:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -90,7 +90,7 @@ def logs_route(account: Account, issuer: TokenIssuer) -> web.RouteDef:
             return _bad_argument("SemanticError", "SEM0100", message)
         return web.json_response(_answer(account, asked, now_s=time.time()))
 
-    return web.post("/v1/workspaces/{workspace}/query", query)
+    return web.post("/v1/{scope:workspaces}/{workspace}/query", query)
 
 
 def _answer(account: Account, asked: LogQuery, *, now_s: float) -> dict[str, Any]:

@@ -332,7 +332,8 @@ def _stamp(epoch_s: float) -> str:
 
 
 def _refusal(metric: str, status: int) -> web.Response:
-    code = "BadRequest" if status == _CLIENT_ERROR else "TooManyRequests"
+    codes = {_CLIENT_ERROR: "BadRequest", _THROTTLED: "TooManyRequests"}
+    code = codes.get(status, "ServiceUnavailable")
     answer = _error(status, code, f"Failed to find metric configuration for metric: {metric}")
     if status == _THROTTLED:
         answer.headers["Retry-After"] = str(RETRY_AFTER_S)

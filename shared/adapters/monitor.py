@@ -19,7 +19,7 @@ from shared.errors import EbbError, PermanentError, TransientError
 from shared.ports import MinuteUse, Provision
 
 NAMESPACE = "Microsoft.DocumentDB/databaseAccounts"
-TIMEOUT_S = 20  # a tick must not hang on a metric; without it, it holds
+TIMEOUT_S = 8  # three questions, each tried twice, end within the controller's lease
 DETAILS_SPAN_S = 900  # 429s and heat matter only where they are recent
 PROVISION_SPAN_S = 3_600
 SERIES_MAX = 1_000  # without a number Azure answers ten series and says nothing of the others

@@ -28,7 +28,7 @@ from shared.errors import Conflict, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
 
 MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls stay bounded
-RANGES_ON_BOARD_MAX = 500  # the tightest by name, the rest by the next one: a row holds no more
+RANGES_ON_BOARD_MAX = 500  # of all sources together: the board's row holds no more
 SURVEY_SHARE = 0.1  # of the budget: planning costs a few per cent of what copying costs
 RANGES_IN_JOURNAL_MAX = 10  # the tightest explain a pace; a row per decision stays small
 OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out small
@@ -139,7 +139,8 @@ class Controller:
 
     def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:
         now_s = min(each.observed.decision.at_s for each in decided)
-        grants = {each.source.name: _grant(each) for each in decided}
+        named = RANGES_ON_BOARD_MAX // len(decided)
+        grants = {each.source.name: _grant(each, named) for each in decided}
 
         def publish(board: Board) -> Board | None:
             if board.controller_token > held.token:
@@ -327,7 +328,8 @@ def _by_source(views: Iterable[Plans]) -> list[SourceViews]:
     return list(found.values())
 
 
-def _grant(decided: _Decided) -> Grant:
+def _grant(decided: _Decided, named: int) -> Grant:
+    """The decision as workers read it: the tightest ranges by name, the rest by the next one."""
     decision = decided.observed.decision
     limits = sorted(decision.range_ru_per_s.items(), key=lambda each: each[1])
     copying = 1 - SURVEY_SHARE
@@ -336,13 +338,16 @@ def _grant(decided: _Decided) -> Grant:
         limit_ru_per_s=decision.ceiling * decision.capacity_ru_per_s,
         shares_ru_per_s={share.migration: share.ru_per_s for share in decided.shares},
         in_flight={share.migration: share.in_flight for share in decided.shares},
-        range_ru_per_s={name: ru * copying for name, ru in limits[:RANGES_ON_BOARD_MAX]},
-        other_ranges_ru_per_s=limits[RANGES_ON_BOARD_MAX][1] * copying
-        if len(limits) > RANGES_ON_BOARD_MAX
-        else 0.0,
+        range_ru_per_s={name: _floor_tenth(ru * copying) for name, ru in limits[:named]},
+        other_ranges_ru_per_s=limits[named][1] * copying if len(limits) > named else 0.0,
         stale_at_s=decision.stale_at_s,
         reason=decision.sentence,
     )
+
+
+def _floor_tenth(ru_per_s: float) -> float:
+    """Shorter to write, and never more than it was."""
+    return math.floor(ru_per_s * 10) / 10
 
 
 def _survey_rate(decided: _Decided) -> float:

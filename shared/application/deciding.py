@@ -21,6 +21,7 @@ from shared.errors import EbbError
 from shared.ports import MinuteUse, Provision, Remembered
 
 READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
+LAYOUT_RETRY_S = 60.0
 LAYOUT_VALID_S = 600.0  # capacity and partitions change by splits and scaling, not by the tick
 HABITS_VALID_S = 6 * 3600.0
 HABITS_RETRY_S = 600.0
@@ -150,7 +151,8 @@ class Deciding:
             )
         except EbbError:
             # The last one known is better than none, and none falls back to the ranges' number.
-            return known or _Layout(at_s=now_s, provision=None, partitions={})
+            kept = known or _Layout(at_s=now_s, provision=None, partitions={})
+            found = replace(kept, at_s=now_s - LAYOUT_VALID_S + LAYOUT_RETRY_S)
         self._layouts[source.name] = found
         return found
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from shared.domain.governor import STALE_AFTER_S, Pressure, Throttle
+from shared.domain.governor import THROTTLE_TELLS_S, Pressure, Throttle
 from shared.domain.pacing import COOL_DOWN_S
 from shared.domain.sharing import USEFUL_RU_PER_S
 
@@ -20,6 +20,8 @@ BOARD_AGE_MAX_S = 5.0  # a worker that could not read for two rounds and a half 
 BOARD_VALID_S = 90.0  # three ticks: a controller that died stops everything within this
 SEAT_TTL_S = 45.0
 SEAT_RENEW_EVERY_S = 10.0
+THROTTLES_MAX = 100  # of one source, the newest: the row again
+SEATS_MAX = 128  # of all migrations together: a row holds no more, and no account needs them
 VACANT_S = 2 * BOARD_AGE_MAX_S  # half to be taken over in, half for everybody to have seen it
 
 
@@ -180,6 +182,8 @@ class Board:
         return len(self.spending_seats(migration, now_s)) + left
 
     def has_room(self, migration: str, now_s: float) -> bool:
+        if len(self.live_seats(now_s)) >= SEATS_MAX:
+            return False
         allowed = self.grant_for(migration).in_flight.get(migration, 0)
         return len(self.spending_seats(migration, now_s)) < allowed
 
@@ -226,8 +230,9 @@ class Board:
         """Somebody met a 429: the range is full with what was granted on it."""
         grant = self.grants.get(source, Grant())
         granted = min(grant.budget_ru_per_s, grant.range_limit(range_id))
-        met = Throttle(at_s=now_s, ru_per_s=granted)
-        return self._with(source, replace(grant, throttles={**grant.throttles, range_id: met}))
+        met = grant.throttles | {range_id: Throttle(at_s=now_s, ru_per_s=round(granted, 1))}
+        newest = sorted(met.items(), key=lambda each: each[1].at_s)[-THROTTLES_MAX:]
+        return self._with(source, replace(grant, throttles=dict(newest)))
 
     def pressed(self, source: str, pressure: Pressure, *, now_s: float) -> Board:
         """The business says what it needs, or, with a word that is over already, nothing more."""
@@ -252,7 +257,7 @@ def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
     """A fresh grant with the 429s met lately and the pressure in force."""
     if before is None:
         return grant
-    recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < STALE_AFTER_S}
+    recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < THROTTLE_TELLS_S}
     kept = replace(grant, throttles=recent)
     pressure = before.pressure
     if pressure is None or pressure.until_s <= now_s:

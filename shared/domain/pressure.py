@@ -22,7 +22,7 @@ _ADVICE = {
     "source": "write database/container, or leave it out for every source",
     "business_ru_per_s": "write the RU/s the business needs, or leave it out to have everything",
     "for_s": f"write seconds from 0 (take it back) to {FOR_S_MAX:.0f}",
-    "why": f"write a text of at most {WHY_CHARS_MAX} characters",
+    "why": f"write one line of at most {WHY_CHARS_MAX} characters",
 }
 
 
@@ -37,12 +37,12 @@ class Push:
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    source: str | None = Field(default=None, pattern=r"^[^/]+/[^/]+$")
+    source: str | None = Field(default=None, pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+$")
     business_ru_per_s: float | None = Field(
         default=None, ge=0, le=RU_PER_S_MAX, allow_inf_nan=False
     )
     for_s: float = Field(default=FOR_S_DEFAULT, ge=0, le=FOR_S_MAX, allow_inf_nan=False)
-    why: str = Field(default="", max_length=WHY_CHARS_MAX)
+    why: str = Field(default="", max_length=WHY_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
 def parse_push(text: str, *, now_s: float) -> Push:
@@ -59,11 +59,11 @@ def parse_push(text: str, *, now_s: float) -> Push:
 
 
 def _fault(location: tuple[int | str, ...], seen: object) -> Fault:
-    key = str(location[0]) if location else ""
+    key = str(location[0]) if location else None
     known = 'write a JSON object such as {"business_ru_per_s": 4200, "for_s": 120}'
     unknown = f"remove it; known keys: {', '.join(_ADVICE)}"
     return Fault(
-        path=f"$.{key}".removesuffix("."),
+        path="$" if key is None else f"$.{key}",
         seen=f"saw {str(seen)[:SEEN_CHARS_MAX]!r}",
-        advice=_ADVICE.get(key, unknown) if key else known,
+        advice=known if key is None else _ADVICE.get(key, unknown),
     )

@@ -141,11 +141,9 @@ def test_metrics_are_late_by_the_lag(sandbox: Sandbox, credential: DefaultAzureC
     assert total[1:] == [None] * (len(total) - 1)
 
 
-def test_the_settings_open_every_signal(
-    sandbox: Sandbox, credential: DefaultAzureCredential
-) -> None:
+@pytest.mark.usefixtures("credential")
+def test_the_settings_open_every_signal(sandbox: Sandbox) -> None:
     """The app's own wiring finds metrics and logs; without a workspace it has no habits."""
-    assert credential
     until_s = int(time.time()) // 60 * 60
     span = {"since_s": until_s - 240, "until_s": until_s}
     sandbox.admin.tell_history(History(minutes=10, ru_per_s=1_000))

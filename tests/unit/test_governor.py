@@ -160,7 +160,7 @@ def test_a_bursty_business_keeps_room_for_its_bursts() -> None:
 def test_minutes_over_the_ceiling_make_risk_dearer() -> None:
     """After a day with too many of them, by our doing, the same moment gets less."""
     noisy = Past().with_minutes(
-        (NEWEST_S - ago * MINUTE_S, BUSINESS + (400.0 if ago % 60 == 30 else 0.0))
+        (NEWEST_S - ago * MINUTE_S, BUSINESS + (400.0 if ago % 90 == 30 else 0.0))
         for ago in range(1, 1_440)
     )
     often = tuple(NEWEST_S - ago * MINUTE_S for ago in range(60))
@@ -194,9 +194,12 @@ def test_our_own_429_says_what_the_business_takes() -> None:
 
 
 def test_a_minute_read_since_answers_a_429() -> None:
-    """What the business took then is in the reading now."""
+    """What the business took then is in the reading now; and a minute without another one, too."""
+    early = NEWEST_S + MINUTE_S + 1.0
     met = {"all": Throttle(at_s=NEWEST_S - 1.0, ru_per_s=900.0)}
-    assert decided(signals(a_reading(), throttles=met)).reason is Reason.SLACK
+    assert decided(signals(a_reading(), throttles=met, now_s=early)).reason is Reason.SLACK
+    unread = {"all": Throttle(at_s=NOW_S - 61.0, ru_per_s=900.0)}
+    assert decided(signals(a_reading(), throttles=unread)).reason is Reason.SLACK
 
 
 def test_429s_in_the_metric_halve_what_is_wanted() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -17,7 +17,7 @@ from shared.adapters.monitor import AzureMonitor
 from shared.domain.profile import HourUse
 from shared.domain.slices import FeedRange
 from shared.errors import TransientError
-from shared.ports import MinuteUse
+from shared.ports import MinuteUse, Provision
 
 RESOURCE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.DocumentDB/databaseAccounts/a"
 WHOLE = FeedRange(id="r000", token=json.dumps({"Range": {"min": "", "max": "FF"}}))
@@ -96,7 +96,10 @@ class Logs:
     tables: list[Table]
     status: LogsQueryStatus = LogsQueryStatus.SUCCESS
 
-    def query_workspace(self, *_args: Any, **_options: Any) -> Logs:
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def query_workspace(self, *_args: Any, **options: Any) -> Logs:
+        self.asked.update(options)
         return self
 
 
@@ -119,12 +122,12 @@ def at(index: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(60 * index, dt.UTC)
 
 
-def minutes(told: Mapping[str, Mapping[str, list[float | None]]]) -> Mapping[int, MinuteUse]:
+def monitor_of(told: Mapping[str, Mapping[str, list[float | None]]]) -> AzureMonitor:
     monitor = AzureMonitor(
         resource_id=RESOURCE, management_endpoint="https://management", credential=None
     )
     monitor._client = cast("Any", Metrics(told))  # noqa: SLF001 - the wire goes in here
-    return monitor.minutes("db", "c", since_s=0, until_s=600)
+    return monitor
 
 
 def history(columns: list[str], *rows: list[Any]) -> LogHistory:
@@ -143,20 +146,32 @@ def partition(name: str, low: str, high: str, *parents: str) -> dict[str, Any]:
 
 def test_a_total_that_is_no_number_was_not_told() -> None:
     """Neither it nor a negative one is a zero, and a real zero is."""
-    told = minutes(
+    monitor = monitor_of(
         {
             "TotalRequestUnits": {"": [float("nan"), -1.0, None, 0.0, float("inf"), 60.0]},
             "TotalRequests": {"200": [1, 1, 1, float("nan"), 1, 3], "429": [9, 9, 9, 9, 9, 2]},
             "NormalizedRUConsumption": {"7": [1, 1, 1, -1, 1, 101], "": [1] * 6},
         }
     )
-    assert told == {
+    assert monitor.minutes("db", "c", since_s=0, until_s=600) == {
         180: MinuteUse(total_ru=0.0, requests=9, throttled=9),
         300: MinuteUse(total_ru=60.0, requests=5, throttled=2, heat={"7": 1.0}),
     }
 
 
-@pytest.mark.parametrize("broken", ["NaN", None, float("nan"), -1.0, "5"])
+def test_the_newest_size_that_was_told_counts() -> None:
+    """Scaled down or split a moment ago, the greatest of the hour is no longer true."""
+    monitor = monitor_of(
+        {
+            "PhysicalPartitionCount": {"": [1.0, 2.0, None]},
+            "ProvisionedThroughput": {"": [8_000.0, 4_000.0, None]},
+        }
+    )
+    assert monitor.provision("db", "c", now_s=3_600) == Provision(partitions=2, ru_per_s=4_000.0)
+    assert monitor_of({"PhysicalPartitionCount": {"": [0.0]}}).provision("db", "c", now_s=0) is None
+
+
+@pytest.mark.parametrize("broken", ["NaN", None, float("nan"), float("inf"), -1.0, "5"])
 def test_habits_with_a_number_that_is_none_are_not_used(broken: object) -> None:
     """Half an answer would pass for habits."""
     with pytest.raises(TransientError, match="High"):
@@ -167,6 +182,16 @@ def test_habits_with_a_number_that_is_none_are_not_used(broken: object) -> None:
         history(["PartitionKeyRangeId", "Ru"], ["0", 1.0], ["1", broken]).partition_shares(
             "db", "c", since_s=0, until_s=600
         )
+
+
+def test_a_long_query_is_ended_by_the_server_first() -> None:
+    """Habits are worth no more than twenty seconds, and the server's word on it is awaited."""
+    wire = Logs([])
+    asking = LogHistory(workspace_id="w", endpoint="https://logs", credential=None)
+    asking._client = cast("Any", wire)  # noqa: SLF001
+    assert asking.profile("db", "c", since_s=0, until_s=600) is None
+    assert 0 < wire.asked["server_timeout"] <= 20
+    assert wire.asked["server_timeout"] < wire.asked["read_timeout"] <= 30
 
 
 def test_an_hour_beyond_the_week_is_left_out() -> None:
