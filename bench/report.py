@@ -20,7 +20,7 @@ UNREACHABLE = 3  # as in `ebb`: something needed could not be started or reached
 def parser(module: str, sentence: str) -> argparse.ArgumentParser:
     """A command line that every bench shares."""
     made = argparse.ArgumentParser(prog=f"python -m {module}", description=sentence)
-    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    made.add_argument("--json", action="store_true", help="JSON on standard output")
     return made
 
 

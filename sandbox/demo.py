@@ -42,7 +42,7 @@ WARM_UP_S = 5.0  # the business's first requests open connections; they tell not
 ALONE_S = 20.0
 SPIKE_AFTER_S = 35.0
 SPIKE_S = 30.0
-HISTORY_MINUTES = 30
+HISTORY_MINUTES = 1_440  # a day, as Monitor would give for an account that lives
 
 SPEC = f"""\
 name: {NAME}

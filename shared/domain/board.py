@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from shared.domain.governor import THROTTLE_TELLS_S, Pressure, Throttle
+from shared.domain.governor import STALE_AFTER_S, Pressure, Throttle
 from shared.domain.pacing import COOL_DOWN_S
 from shared.domain.sharing import USEFUL_RU_PER_S
 
@@ -257,7 +257,7 @@ def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
     """A fresh grant with the 429s met lately and the pressure in force."""
     if before is None:
         return grant
-    recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < THROTTLE_TELLS_S}
+    recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < STALE_AFTER_S}
     kept = replace(grant, throttles=recent)
     pressure = before.pressure
     if pressure is None or pressure.until_s <= now_s:

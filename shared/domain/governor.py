@@ -28,7 +28,6 @@ WORTH_CHANGING = 0.01  # of capacity: for a smaller gain the pace is not changed
 GROWTH = 0.25  # of capacity, for each new reading
 THROTTLED_SHARE = 0.01  # of a minute's requests answered 429: more than that is not health
 THROTTLED_FACTOR = 0.5
-THROTTLE_TELLS_S = 60.0  # one full second is no full minute; a business that stays says so again
 ROUNDING = 1e-9
 
 
@@ -352,7 +351,7 @@ def _throttles(signals: Signals, known: _Known) -> dict[str, Throttle]:
         for name, met in signals.throttles.items()
         if name in signals.ranges
         and newest_s < met.at_s
-        and signals.now_s - met.at_s <= THROTTLE_TELLS_S
+        and signals.now_s - met.at_s <= STALE_AFTER_S
     }
 
 
