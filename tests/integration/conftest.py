@@ -28,6 +28,16 @@ class Place:
     seeded: SeedReport
     extra: dict[str, str] = field(default_factory=dict)
 
+    def business(self, *, minutes: int, until_s: int | None = None) -> History:
+        """What others use of the container, half of what it can give."""
+        return History(
+            minutes=minutes,
+            ru_per_s=RU_PER_S / 2,
+            database=DATABASE,
+            container=self.container,
+            until_s=until_s,
+        )
+
     def spec(self, **changes: str) -> str:
         parts = {
             "name": self.name,
@@ -63,14 +73,14 @@ def new_place(sandbox: Sandbox) -> Callable[[SeedPlan], Place]:
         number = next(_numbers)
         container = f"records{number}"
         seeded = seed_container(sandbox.backing, database=DATABASE, container=container, plan=plan)
-        past = History(minutes=30, ru_per_s=RU_PER_S / 2, database=DATABASE, container=container)
-        sandbox.admin.tell_history(past)
-        return Place(
+        place = Place(
             sandbox=sandbox,
             name=f"migration-{number}",
             container=container,
             sink=f"archive-{number}",
             seeded=seeded,
         )
+        sandbox.admin.tell_history(place.business(minutes=30))
+        return place
 
     return make

@@ -149,9 +149,10 @@ def test_faults_of_the_source_lose_nothing(
 def test_a_throttled_first_page_is_no_empty_one(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:
-    """Everything is archived all the same, at the lower pace that a 429 leaves for minutes."""
+    """Everything is archived all the same, once a later minute has told that there is room."""
     place = new_place(SeedPlan(documents=80, usual_kb=4, large_share=0.0))
     admin = place.sandbox.admin
+    admin.tell_history(place.business(minutes=10, until_s=int(time.time()) + 600))
     admin.add_fault("throttle_first_page", origin="ebb", after=5, times=1)
     try:
         begin_despite_faults(app, place)
