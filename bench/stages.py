@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters import archive, boards, clock, cosmos, ledger, mail, metering, parquet
-from shared.application import copying, paging, validating
+from shared.application import copying, inspecting, paging
 
 # (owner, function, stage). Inner stages are taken off the outer ones, so all add up to the whole.
 _BORDERS: tuple[tuple[Any, str, str], ...] = (
@@ -32,7 +32,7 @@ _BORDERS: tuple[tuple[Any, str, str], ...] = (
     (parquet._DataWriter, "close", "parquet write"),  # noqa: SLF001
     (parquet.ParquetFormat, "write_manifest", "manifest"),
     (parquet.ParquetFormat, "manifest_rows", "manifest"),
-    (parquet.ParquetFormat, "data_rows", "parquet read"),
+    (parquet, "_group_rows", "parquet read"),
     (archive.BlockWriter, "write", "upload, buffer and sha256"),
     (archive.BlockWriter, "_stage", "upload, a block"),
     (archive.BlockWriter, "_arrived", "upload, waiting for a block"),
@@ -42,9 +42,9 @@ _BORDERS: tuple[tuple[Any, str, str], ...] = (
     (archive.BlobArchive, "put_if_absent", "receipt"),
     (archive.BlobArchive, "read", "receipt"),
     (archive.BlobArchive, "delete", "clear staging"),
-    (validating, "digest", "sha256 of documents"),
-    (validating, "merkle_root", "merkle"),
-    (validating, "compare", "compare"),
+    (inspecting, "digest", "sha256 of documents"),
+    (inspecting, "merkle_root", "merkle"),
+    (inspecting, "compare", "compare"),
     *((ledger.TableLedger, name, "ledger") for name in ("migration", "slice", "commit")),
     *((ledger.TableLedger, name, "ledger") for name in ("progress", "open_slices")),
     *((boards.TableBoards, name, "board") for name in ("read", "write")),

@@ -29,8 +29,9 @@ from sandbox.rehearsal import FunctionApp, function_app, keep_archive, status_of
 from sandbox.seeding import SeedPlan, SeedReport, seed_container
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 from shared import wiring
-from shared.cli import ENDED, Answered, Unreachable
 from shared.errors import EbbError
+from shared.terminal.migrations import ENDED
+from shared.terminal.remote import Answered, Unreachable
 
 NAME = "demo"
 DATABASE, CONTAINER, ARCHIVE = "appdb", "records", "archive"

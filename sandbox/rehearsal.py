@@ -21,7 +21,7 @@ from azure.storage.blob import BlobServiceClient
 from sandbox.errors import SandboxError
 from sandbox.processes import REPOSITORY, Child
 from sandbox.stage import Sandbox
-from shared.cli import Remote
+from shared.terminal.remote import Remote
 
 FUNCTION_KEY = "sandbox-function-key"
 READY_WITHIN_S = 60.0

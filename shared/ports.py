@@ -6,7 +6,7 @@ shared.errors. No port retries on its own unless it says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol
@@ -162,6 +162,15 @@ class Archives(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataGroup:
+    """A row group of a data file; its rows can be gone through once."""
+
+    number: int
+    rows: Iterable[tuple[Row, bytes]] | None
+    """Each row with its document's bytes as they stand there; None when they cannot be read."""
+
+
 class TableFormat(Protocol):
     """The Parquet of data files and manifests: bytes out, rows in, a row group at a time."""
 
@@ -169,8 +178,8 @@ class TableFormat(Protocol):
         self, sink: BlobWriter, *, partition_key: tuple[str, ...], promote: tuple[str, ...]
     ) -> TableWriter: ...
 
-    def data_rows(self, file: BinaryIO) -> Iterator[tuple[Row, bytes]]:
-        """Each row with its document's bytes as they stand in the file."""
+    def data_groups(self, file: BinaryIO) -> Iterator[DataGroup]:
+        """A data file's row groups in turn; Unreadable when the file as a whole cannot be read."""
         ...
 
     def write_manifest(

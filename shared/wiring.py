@@ -37,6 +37,7 @@ from shared.application.copying import Copying
 from shared.application.janitor import Janitor
 from shared.application.operating import Operating
 from shared.application.pressing import Pressing
+from shared.application.proving import Proving
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
 from shared.ports import History
@@ -58,6 +59,7 @@ class App:
     operating: Operating
     pressing: Pressing
     verifying: Verifying
+    proving: Proving
     janitor: Janitor
 
 
@@ -92,6 +94,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         operating=Operating(ports),
         pressing=Pressing(ports),
         verifying=Verifying(ports),
+        proving=Proving(ports),
         janitor=Janitor(ports),
     )
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from shared.domain.canonical import storable, value_at
 from shared.domain.receipt import Row
 from shared.errors import Unreadable
-from shared.ports import BlobWriter, TableWriter
+from shared.ports import BlobWriter, DataGroup, TableWriter
 
 ROWS_PER_GROUP_MAX = 32  # one look-up reads one group: about 4 MB of zstd at 300 KB a document
 GROUP_BYTES_MAX = 8 << 20  # raw: 27 documents of 300 KB, or four of 2 MB
@@ -67,15 +67,14 @@ class ParquetFormat:
     ) -> TableWriter:
         return _DataWriter(sink, partition_key, promote)
 
-    def data_rows(self, file: BinaryIO) -> Iterator[tuple[Row, bytes]]:
+    def data_groups(self, file: BinaryIO) -> Iterator[DataGroup]:
         with _readable("data file"):
             parquet = pq.ParquetFile(file)
+            missing = set(_FIXED) - set(parquet.schema_arrow.names)
+            if missing:
+                raise KeyError(min(missing))
         for group in range(parquet.num_row_groups):
-            with _readable(f"row group {group} of a data file"):
-                table = parquet.read_row_group(group, columns=list(_FIXED))
-                columns = [table.column(name).combine_chunks() for name in _FIXED]
-                rows = _rows_of(group, columns)
-            yield from rows
+            yield DataGroup(number=group, rows=_group_rows(parquet, group))
 
     def write_manifest(
         self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]
@@ -214,6 +213,16 @@ def _text(value: Any) -> str | None:
     if value is None or value == {}:
         return None
     return storable(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _group_rows(parquet: pq.ParquetFile, group: int) -> Iterator[tuple[Row, bytes]] | None:
+    try:
+        with _readable(f"row group {group} of a data file"):
+            table = parquet.read_row_group(group, columns=list(_FIXED))
+            columns = [table.column(name).combine_chunks() for name in _FIXED]
+            return _rows_of(group, columns)
+    except Unreadable:
+        return None
 
 
 def _rows_of(group: int, columns: list[pa.Array]) -> Iterator[tuple[Row, bytes]]:

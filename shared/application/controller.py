@@ -64,15 +64,15 @@ class Controller:
             self._ports.lease.release(held)
 
     def _tick(self, held: Held) -> tuple[Entry, ...]:
-        running = self._running()
-        if not running:
+        board = self._ports.boards.read()
+        spending = self._spending(board.compared(self._ports.clock.now_s()))
+        if not spending:
             self._clear_board(held)
             return ()
         actions: dict[str, Any] = {}
-        sources = _by_source(view for m in running if (view := self._view(m, actions)))
+        sources = _by_source(view for m in spending if (view := self._view(m, actions)))
         if not sources:
             return ()
-        board = self._ports.boards.read()
         decided = [self._decided(source, board) for source in sources]
         published = self._publish(held, decided)
         if published is None:
@@ -105,12 +105,13 @@ class Controller:
         self._ports.journal.record(entry)
         return entry
 
-    def _running(self) -> list[Migration]:
-        """Running migrations whose predecessors are complete, the most urgent first."""
+    def _spending(self, compared: frozenset[str]) -> list[Migration]:
+        """Those running whose predecessors are complete, and those compared; urgent ones first."""
         known = self._ports.ledger.migrations()
         complete = {m.name for m in known if m.state is MigrationState.COMPLETED}
         running = [m for m in known if m.state is MigrationState.RUNNING]
         ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]
+        ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]
         ready.sort(key=lambda m: (-m.priority, m.created_at_s, m.name))
         return ready[:MIGRATIONS_RUNNING_MAX]
 
@@ -164,6 +165,8 @@ class Controller:
         allowance = Allowance(self._ports, source=source, rate_ru_per_s=_survey_rate(decided))
         for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
+            if view.migration.state is not MigrationState.RUNNING:
+                continue
             try:
                 self._advance(view, share, grant, allowance, actions)
             except AllowanceSpent:

@@ -5,7 +5,7 @@ What it leaves is staged and unproven; validating is a separate step by another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -19,11 +19,12 @@ from shared.application.dispatching import (
     work_message,
 )
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
-from shared.application.paging import items, page_documents, row_of
+from shared.application.paging import documents_of, items, page_documents, row_of
 from shared.application.settling import settle_copied, settle_failure, settle_released
 from shared.domain.board import Activity, Seat
 from shared.domain.canonical import canonical_document, partition_key_text, storable
-from shared.domain.receipt import Row, merkle_root, staging_name
+from shared.domain.merkle import merkle_root
+from shared.domain.receipt import Row, staging_name
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
 from shared.domain.spec import MigrationSpec
 from shared.errors import (
@@ -232,7 +233,8 @@ class SliceCopy:
     def _spool_documents(self, spool: BinaryIO) -> list[_Spooled]:
         rows: list[_Spooled] = []
         offset = 0
-        for document in self._documents():
+        documents = documents_of(self._source, self._query, self._pacer, self._work.progress)
+        for document in documents:
             data = self._canonical(document)
             row = row_of(document, self._spec.source.partition_key, data)
             spool.write(data)
@@ -248,19 +250,6 @@ class SliceCopy:
                 f"document {document['id']!r} has no canonical form: {error}; correct it in the "
                 "source (or leave it out with cold.where), then resume the migration"
             ) from error
-
-    def _documents(self) -> Iterator[Mapping[str, Any]]:
-        def ask(continuation: str | None) -> Page:
-            return self._pacer.call(
-                lambda: self._source.documents(
-                    self._query, continuation=continuation, limit=self._page_documents()
-                )
-            )
-
-        return items(ask)
-
-    def _page_documents(self) -> int:
-        return page_documents(self._work.progress, self._pacer.rate_ru_per_s())
 
     def _reconcile(self, rows: list[_Spooled]) -> tuple[list[_Spooled], tuple[str, ...], int]:
         """Counts differ: hold what was read against what lies in the window now, id by id.
@@ -289,7 +278,7 @@ class SliceCopy:
                 lambda: self._source.identities(
                     self._query,
                     continuation=continuation,
-                    limit=self._page_documents(),
+                    limit=page_documents(self._work.progress, self._pacer.rate_ru_per_s()),
                     paths=paths,
                 )
             )

@@ -125,7 +125,7 @@ class Pacer:
             now_s = ports.clock.now_s()
             if _works_on(board, seat, now_s):
                 return None
-            if board.spends(seat) and not board.has_room(seat.migration, now_s):
+            if not board.admits(seat, now_s):
                 raise NoRoom(f"all seats of {seat.migration} are taken")
             after = board.seated(replace(seat, until_s=now_s + SEAT_TTL_S), now_s)
             waits_s = BOARD_AGE_MAX_S if board.crowds(seat, after, now_s) else 0.0

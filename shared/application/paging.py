@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.domain.canonical import digest, partition_key_text, storable
+from shared.application.pacer import Pacer
+from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
 from shared.domain.receipt import Row
 from shared.domain.slices import Progress
-from shared.ports import Page
+from shared.ports import Page, Query, Source
 
 PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
 PAGE_DOCUMENTS_FIRST = 10  # before anything is measured
@@ -25,6 +26,23 @@ def items(ask: Callable[[str | None], Page]) -> Iterator[Any]:
         continuation = page.continuation
         if continuation is None:
             return
+
+
+def documents_of(
+    source: Source, query: Query, pacer: Pacer, progress: Progress
+) -> Iterator[Mapping[str, Any]]:
+    """Every document the query means, page by page at the seat's pace."""
+
+    def ask(continuation: str | None) -> Page:
+        return pacer.call(
+            lambda: source.documents(
+                query,
+                continuation=continuation,
+                limit=page_documents(progress, pacer.rate_ru_per_s()),
+            )
+        )
+
+    return items(ask)
 
 
 def page_documents(progress: Progress, rate_ru_per_s: float) -> int:
@@ -45,3 +63,8 @@ def row_of(document: Mapping[str, Any], paths: tuple[str, ...], canonical: bytes
         ts=document["_ts"],
         sha256=digest(canonical),
     )
+
+
+def rows_of(documents: Iterable[Mapping[str, Any]], paths: tuple[str, ...]) -> Iterator[Row]:
+    """The manifest rows that source documents would have."""
+    return (row_of(each, paths, canonical_document(each)) for each in documents)

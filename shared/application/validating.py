@@ -11,24 +11,23 @@ from typing import BinaryIO, cast
 
 from shared.application.bundle import Ports
 from shared.application.dispatching import Work, dispatch_next, mark_unsent, read_work
+from shared.application.inspecting import Inspecting, Recorded
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
-from shared.application.paging import items, page_documents, row_of
+from shared.application.paging import documents_of, rows_of
 from shared.application.settling import settle, settle_failure, settle_proven
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, digest
 from shared.domain.receipt import (
     Promise,
     Row,
     build_receipt,
-    merkle_root,
     read_receipt,
     receipt_name,
     staging_name,
 )
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
-from shared.domain.verdict import Kind, Verdict, compare
-from shared.errors import EbbError, NotFound, PermanentError, Refused, TransientError, Unreadable
-from shared.ports import Archive, Page, Query
+from shared.domain.verdict import compare_with_source
+from shared.errors import EbbError, NotFound, PermanentError, Refused, TransientError
+from shared.ports import Archive, Query
 
 
 class Mismatch(PermanentError):
@@ -113,6 +112,7 @@ class Validation:
         self._archive: Archive = ports.archives.open(
             work.spec.sink.container, work.spec.sink.prefix
         )
+        self._inspecting = Inspecting(ports, self._archive, keep=pacer.keep)
 
     def run(self) -> Promise:
         """Publish what was proven; Mismatch if anything staged is not what the source gave."""
@@ -130,103 +130,40 @@ class Validation:
 
     def _prove(self) -> None:
         staged = self._staged()
-        rows = self._manifest(staged)
-        verdict = self._data_verdict(staged, rows)
-        if not verdict.sound:
+        found = self._inspecting.look(_recorded(staged))
+        self._seen = found.seen
+        if not found.sound:
             raise Mismatch(
                 f"validating slice {self._slice.id}, fence {self._slice.fence}: "
-                f"{verdict.sentence()}; nothing was promoted",
-                total=verdict.total,
+                f"{found.sentence()}; nothing was promoted",
+                total=found.wrong,
             )
         if self._work.spec.validation == "reread":
-            self._compare_with_source(rows)
+            self._compare_with_source(found.rows)
 
     def _staged(self) -> Staged:
         if self._slice.staged is None:
             raise PermanentError(f"validating slice {self._slice.id}: nothing is staged")
         return self._slice.staged
 
-    def _manifest(self, staged: Staged) -> list[Row]:
-        with self._ports.scratch.open() as file:
-            self._fetch(staged.manifest, file)
-            rows = list(self._ports.table_format.manifest_rows(file))
-        if merkle_root(row.leaf() for row in rows) != staged.merkle_root:
-            raise Mismatch(
-                f"validating slice {self._slice.id}: its manifest does not give the Merkle root "
-                "recorded when it was read",
-                total=1,
-            )
-        return rows
-
-    def _data_verdict(self, staged: Staged, rows: list[Row]) -> Verdict:
-        if staged.blob is None:
-            return compare(rows, ())
-        with self._ports.scratch.open() as file:
-            try:
-                self._fetch(staged.blob, file)
-                return compare(rows, self._recomputed(file))
-            except Unreadable as error:
-                raise Mismatch(
-                    f"validating slice {self._slice.id}: {error}", total=staged.documents
-                ) from error
-
-    def _recomputed(self, file: BinaryIO) -> Iterator[Row]:
-        """Rows as the file has them, each with the digest of the bytes that stand there."""
-        for row, document in self._ports.table_format.data_rows(file):
-            self._pacer.keep()
-            yield row.with_digest(digest(document))
-
-    def _fetch(self, expected: Stored, file: BinaryIO) -> None:
-        try:
-            found = self._archive.download(expected.name, file)
-        except NotFound as error:
-            raise Mismatch(
-                f"validating slice {self._slice.id}: {expected.name} is not there", total=1
-            ) from error
-        if (found.sha256, found.size_bytes) != (expected.sha256, expected.size_bytes):
-            raise Mismatch(
-                f"validating slice {self._slice.id}: {expected.name} has {found.size_bytes} bytes "
-                f"with SHA-256 {found.sha256[:12]}…, not the {expected.size_bytes} bytes with "
-                f"{expected.sha256[:12]}… that were written",
-                total=1,
-            )
-        self._seen[expected.name] = found
-        file.seek(0)
-
     def _compare_with_source(self, rows: list[Row]) -> None:
-        """Read the window a second time; only documents still unchanged can contradict us."""
-        expected = {row.key: row for row in rows}
-        verdict = Verdict()
-        for found in self._reread():
-            wanted = expected.get(found.key)
-            if wanted is None:
-                verdict.add(Kind.MISSING, found.id)
-            elif (wanted.etag, wanted.sha256) != (found.etag, found.sha256):
-                verdict.add(Kind.CHANGED, found.id)
+        """Read the window a second time, and a third before the archive is called wrong."""
+        verdict = compare_with_source(rows, self._reread())
+        if not verdict.sound:
+            verdict = compare_with_source(rows, self._reread())
         if not verdict.sound:
             raise Mismatch(
                 f"comparing slice {self._slice.id} with a second reading of the source: "
                 f"{verdict.sentence()}",
-                total=verdict.total,
+                total=verdict.wrong,
             )
 
     def _reread(self) -> Iterator[Row]:
         spec = self._work.spec
         source = self._ports.sources.open(spec.source.database, spec.source.container)
         query = Query(extent=self._slice.extent, where=spec.cold.where)
-
-        def ask(continuation: str | None) -> Page:
-            return self._pacer.call(
-                lambda: source.documents(
-                    query,
-                    continuation=continuation,
-                    limit=page_documents(self._work.progress, self._pacer.rate_ru_per_s()),
-                )
-            )
-
-        for document in items(ask):
-            canonical = canonical_document(document)
-            yield row_of(document, spec.source.partition_key, canonical)
+        documents = documents_of(source, query, self._pacer, self._work.progress)
+        return rows_of(documents, spec.source.partition_key)
 
     def _write_receipt(self) -> bytes:
         receipt = build_receipt(
@@ -280,6 +217,15 @@ class Validation:
             return self._archive.download(name, cast("BinaryIO", _Nowhere()))
         except NotFound:
             return None
+
+
+def _recorded(staged: Staged) -> Recorded:
+    return Recorded(
+        blob=staged.blob,
+        manifest=staged.manifest,
+        merkle_root=staged.merkle_root,
+        documents=staged.documents,
+    )
 
 
 class _Nowhere:

@@ -1,17 +1,19 @@
-"""Proving an archive again from its own bytes: every receipt, manifest and blob, and the coverage.
+"""Proving an archive again: every receipt, manifest and blob from its own bytes, and the coverage.
 
-It reads blobs only; the source is not touched and no request units are spent.
+The source is touched only when asked for, and then like everything else under the budget.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, Self
 
 from shared.application.bundle import Ports
-from shared.domain.canonical import digest
+from shared.application.comparing import Comparing
+from shared.application.inspecting import Inspecting, Inspection, Recorded
 from shared.domain.coverage import coverage_faults
 from shared.domain.receipt import (
     DATA,
@@ -19,18 +21,54 @@ from shared.domain.receipt import (
     RECEIPTS,
     SUMMARY,
     Promise,
-    Row,
     fingerprint,
-    merkle_root,
     read_receipt,
 )
-from shared.domain.slices import Extent, FeedRange, Window
+from shared.domain.slices import Extent, Migration, Stored
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.domain.verdict import compare
-from shared.errors import NotFound, PermanentError, Unreadable
+from shared.domain.verdict import NAMED_MAX, Kind, Verdict
+from shared.errors import PermanentError
 from shared.ports import Archive
 
 FAULTS_SHOWN_MAX = 100
+
+
+class Notebook(Protocol):
+    """What earlier runs of one verification found sound, so that a new run can go on from there."""
+
+    def knows(self, checked: Checked) -> bool: ...
+
+    def note(self, checked: Checked) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A slice found sound, under exactly these bytes of its receipt."""
+
+    receipt: str
+    sha256: str
+    with_source: bool
+
+
+class NoNotebook:
+    """Remembers nothing: everything is looked at in this run."""
+
+    def knows(self, checked: Checked) -> bool:  # noqa: ARG002 - the protocol's shape
+        return False
+
+    def note(self, checked: Checked) -> None:
+        """Forget it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """How much of an archive is looked at."""
+
+    sample: float = 1.0
+    """The share of slices whose blobs are read; receipts and coverage are checked whole."""
+    seed: int = 0
+    with_source: bool = False
+    notebook: Notebook = field(default_factory=NoNotebook)
 
 
 @dataclass(slots=True)
@@ -38,6 +76,8 @@ class _Seen:
     """What the receipts named, gathered while they are read."""
 
     names: set[str] = field(default_factory=set)
+    unread: dict[str, int] = field(default_factory=dict)
+    """Blobs this run does not open, with the size that a listing must show."""
     extents: list[Extent] = field(default_factory=list)
     roots: list[tuple[str, str]] = field(default_factory=list)
 
@@ -50,25 +90,53 @@ class Report:
     receipts: int = 0
     documents: int = 0
     blob_bytes: int = 0
+    slices_read: int = 0
+    slices_known: int = 0
+    """Found sound by an earlier run under the same receipt, and not read again."""
+    slices_compared: int = 0
+    superseded: int = 0
+    superseded_ids: list[str] = field(default_factory=list)
     fingerprint: str = ""
     complete: bool = False
     faults: list[str] = field(default_factory=list)
+    faults_total: int = 0
 
     @property
     def sound(self) -> bool:
-        return not self.faults
+        return not self.faults_total
+
+    @property
+    def whole(self) -> bool:
+        """Whether every blob was read, by this run or by one it goes on from."""
+        return self.slices_read + self.slices_known == self.receipts
+
+    def fault(self, text: str) -> None:
+        self.faults_total += 1
+        if len(self.faults) < FAULTS_SHOWN_MAX:
+            self.faults.append(text)
+
+    def superseded_by(self, verdict: Verdict) -> None:
+        self.superseded += verdict.counts.get(Kind.SUPERSEDED, 0)
+        room = NAMED_MAX - len(self.superseded_ids)
+        self.superseded_ids += verdict.named.get(Kind.SUPERSEDED, [])[:room]
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "sound": self.sound,
             "complete": self.complete,
+            "whole": self.whole,
             "receipts": self.receipts,
             "documents": self.documents,
             "blob_bytes": self.blob_bytes,
+            "slices_read": self.slices_read,
+            "slices_known": self.slices_known,
+            "slices_compared_with_source": self.slices_compared,
+            "superseded_since": self.superseded,
+            "superseded_ids": self.superseded_ids,
             "fingerprint": self.fingerprint or None,
-            "faults": self.faults[:FAULTS_SHOWN_MAX],
-            "faults_total": len(self.faults),
+            "faults": self.faults,
+            "faults_total": self.faults_total,
         }
 
 
@@ -76,119 +144,159 @@ class Verifying:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
 
-    def run(self, name: str, on_receipt: Callable[[Report], None] | None = None) -> Report:
-        """Verify a migration's whole archive; `on_receipt` is told after each slice."""
+    def run(
+        self,
+        name: str,
+        scope: Scope | None = None,
+        on_receipt: Callable[[Report], None] | None = None,
+    ) -> Report:
+        """Verify a migration's archive; `on_receipt` is told after each slice."""
         migration = self._ports.ledger.migration(name)
+        with Verification(self._ports, migration, scope or Scope()) as verification:
+            return verification.run(on_receipt or _untold)
+
+
+def _untold(_report: Report) -> None:
+    """Nobody follows."""
+
+
+class Verification:
+    """One pass over one archive."""
+
+    def __init__(self, ports: Ports, migration: Migration, scope: Scope) -> None:
         spec: MigrationSpec = parse_spec(migration.spec_text)
-        archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
-        report = Report(name=name)
-        seen = _Seen()
-        for stored in archive.stored(RECEIPTS):
-            self._one(archive, stored.name, report, seen)
-            if on_receipt is not None:
-                on_receipt(report)
-        self._strangers(archive, seen.names, report)
-        report.fingerprint = fingerprint(seen.roots)
-        self._summary(archive, seen.extents, migration.uid, report)
+        self._migration = migration
+        self._scope = scope
+        self._archive: Archive = ports.archives.open(spec.sink.container, spec.sink.prefix)
+        self._comparing = Comparing(ports, migration, spec) if scope.with_source else None
+        keep = self._comparing.keep if self._comparing else _nothing
+        self._inspecting = Inspecting(ports, self._archive, keep=keep)
+        self._seen = _Seen()
+        self._report = Report(name=migration.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._comparing is not None:
+            self._comparing.leave()
+
+    def run(self, on_receipt: Callable[[Report], None]) -> Report:
+        report = self._report
+        for stored in self._archive.stored(RECEIPTS):
+            self._one(stored.name)
+            on_receipt(report)
+        self._standing()
+        report.fingerprint = fingerprint(self._seen.roots)
+        self._summary()
         return report
 
-    def _one(self, archive: Archive, name: str, report: Report, seen: _Seen) -> None:
-        data = archive.read(name) or b""
+    def _one(self, name: str) -> None:
         try:
-            promise = read_receipt(name, data)
-            extent = _extent(data)
-        except (PermanentError, ValueError, KeyError) as error:
-            report.faults.append(f"{name}: {error}")
+            promise = read_receipt(name, self._archive.read(name) or b"")
+        except PermanentError as error:
+            self._report.fault(f"{name}: {error}")
             return
-        seen.extents.append(extent)
+        self._note(promise)
+        checked = Checked(
+            receipt=name, sha256=promise.receipt_sha256, with_source=self._comparing is not None
+        )
+        if self._scope.notebook.knows(checked):
+            self._report.slices_known += 1
+            self._leave_unread(promise)
+        elif not _is_sampled(name, self._scope):
+            self._leave_unread(promise)
+        elif self._is_sound(name, promise):
+            self._scope.notebook.note(checked)
+
+    def _note(self, promise: Promise) -> None:
+        report, seen = self._report, self._seen
+        seen.extents.append(promise.extent)
         seen.roots.append((promise.slice_id, promise.receipt_sha256))
-        seen.names.add(promise.manifest.name)
-        if promise.blob is not None:
-            seen.names.add(promise.blob.name)
-            report.blob_bytes += promise.blob.size_bytes
+        seen.names.update(blob.name for blob in _blobs(promise))
         report.receipts += 1
         report.documents += promise.documents
-        fault = self._fault(archive, promise)
-        if fault is not None:
-            report.faults.append(f"{name}: {fault}")
+        report.blob_bytes += promise.blob.size_bytes if promise.blob else 0
+        if promise.migration_uid != self._migration.uid:
+            report.fault(f"{promise.slice_id}: its receipt is of another migration")
 
-    def _fault(self, archive: Archive, promise: Promise) -> str | None:
-        """The first thing that contradicts a receipt."""
-        try:
-            rows = self._rows(archive, promise)
-            if promise.blob is None:
-                return None if not rows else f"no blob, yet {len(rows)} rows in its manifest"
-            with self._ports.scratch.open() as file:
-                found = archive.download(promise.blob.name, file)
-                if (found.sha256, found.size_bytes) != (
-                    promise.blob.sha256,
-                    promise.blob.size_bytes,
-                ):
-                    return f"{promise.blob.name} has other bytes than the receipt says"
-                file.seek(0)
-                verdict = compare(rows, map(_recomputed, self._ports.table_format.data_rows(file)))
-            return None if verdict.sound else f"{promise.blob.name}: {verdict.sentence()}"
-        except (NotFound, Unreadable) as error:
-            return str(error)
+    def _leave_unread(self, promise: Promise) -> None:
+        self._seen.unread.update((blob.name, blob.size_bytes) for blob in _blobs(promise))
 
-    def _rows(self, archive: Archive, promise: Promise) -> list[Row]:
-        with self._ports.scratch.open() as file:
-            found = archive.download(promise.manifest.name, file)
-            if found.sha256 != promise.manifest.sha256:
-                raise Unreadable(f"{promise.manifest.name} has other bytes than the receipt says")
-            file.seek(0)
-            rows = list(self._ports.table_format.manifest_rows(file))
-        if merkle_root(row.leaf() for row in rows) != promise.merkle_root:
-            raise Unreadable(f"{promise.manifest.name} does not give the receipt's Merkle root")
-        if len(rows) != promise.documents:
-            raise Unreadable(
-                f"{promise.manifest.name} has {len(rows)} rows, the receipt says "
-                f"{promise.documents}"
+    def _is_sound(self, name: str, promise: Promise) -> bool:
+        """Read the slice's blobs, and its source where asked; whether all agree."""
+        report = self._report
+        report.slices_read += 1
+        found = self._inspecting.look(
+            Recorded(
+                blob=promise.blob,
+                manifest=promise.manifest,
+                merkle_root=promise.merkle_root,
+                documents=promise.documents,
             )
-        return rows
+        )
+        if not found.sound:
+            report.fault(f"{name}: {found.sentence()}")
+            return False
+        return self._agrees_with_source(name, promise, found)
 
-    def _strangers(self, archive: Archive, expected: set[str], report: Report) -> None:
+    def _agrees_with_source(self, name: str, promise: Promise, found: Inspection) -> bool:
+        if self._comparing is None:
+            return True
+        verdict = self._comparing.compare(promise.extent, found.rows)
+        self._report.slices_compared += 1
+        self._report.superseded_by(verdict)
+        if not verdict.sound:
+            self._report.fault(f"{name}, beside the source: {verdict.sentence()}")
+        return verdict.sound
+
+    def _standing(self) -> None:
+        """What stands in the archive: nothing without a receipt, and nothing unread missing."""
+        unread = dict(self._seen.unread)
         for folder in (DATA, MANIFESTS):
-            for stored in archive.stored(folder):
-                if stored.name not in expected:
-                    report.faults.append(f"{stored.name}: it stands there without a receipt")
+            for stored in self._archive.stored(folder):
+                if stored.name not in self._seen.names:
+                    self._report.fault(f"{stored.name}: it stands there without a receipt")
+                elif unread.get(stored.name) == stored.size_bytes:
+                    del unread[stored.name]
+        for name, size_bytes in sorted(unread.items()):
+            self._report.fault(f"{name}: not there with the {size_bytes} bytes of its receipt")
 
-    def _summary(self, archive: Archive, extents: list[Extent], uid: str, report: Report) -> None:
+    def _summary(self) -> None:
         """A summary claims completion: then it must name this root, and coverage must be exact."""
-        data = archive.read(SUMMARY)
+        report = self._report
+        data = self._archive.read(SUMMARY)
         if data is None:
             return
         try:
             body = json.loads(data)
             faults = coverage_faults(
-                extents,
+                self._seen.extents,
                 range_ids=[each["id"] for each in body["ranges"]],
                 until_s=body["until_s"],
             )
             claimed, owner = body["fingerprint"], body["uid"]
         except (ValueError, KeyError, TypeError) as error:
-            report.faults.append(f"{SUMMARY}: unreadable ({type(error).__name__})")
+            report.fault(f"{SUMMARY}: unreadable ({type(error).__name__})")
             return
         report.complete = True
-        report.faults.extend(f"{SUMMARY}: {fault}" for fault in faults)
+        for fault in faults:
+            report.fault(f"{SUMMARY}: {fault}")
         if claimed != report.fingerprint:
-            report.faults.append(f"{SUMMARY}: its fingerprint is not that of the receipts")
-        if owner != uid:
-            report.faults.append(f"{SUMMARY}: it belongs to another migration ({owner})")
+            report.fault(f"{SUMMARY}: its fingerprint is not that of the receipts")
+        if owner != self._migration.uid:
+            report.fault(f"{SUMMARY}: it belongs to another migration ({owner})")
 
 
-def _recomputed(found: tuple[Row, bytes]) -> Row:
-    row, document = found
-    return row.with_digest(digest(document))
+def _is_sampled(name: str, scope: Scope) -> bool:
+    """The same slices for the same seed, however often and in whatever order it is asked."""
+    drawn = hashlib.sha256(f"{scope.seed}:{name}".encode()).digest()
+    return int.from_bytes(drawn[:8]) < scope.sample * 2**64
 
 
-def _extent(receipt: bytes) -> Extent:
-    body = json.loads(receipt)
-    part = body["slice"].rpartition("-p")
-    return Extent(
-        window=Window(lo_s=body["window"]["lo"], hi_s=body["window"]["hi"]),
-        range=FeedRange(id=body["range"]["id"], token=body["range"]["token"]),
-        id_lo=body["ids"]["lo"],
-        id_hi=body["ids"]["hi"],
-        part=int(part[2]) if part[0] and part[2].isdigit() else None,
-    )
+def _nothing() -> None:
+    """No seat to keep."""
+
+
+def _blobs(promise: Promise) -> tuple[Stored, ...]:
+    return (promise.manifest,) if promise.blob is None else (promise.manifest, promise.blob)

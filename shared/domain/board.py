@@ -30,9 +30,10 @@ class Activity(StrEnum):
     COPY = "copy"
     VALIDATE = "validate"
     REREAD = "reread"
+    COMPARE = "compare"
 
 
-_SPENDING = frozenset({Activity.COPY, Activity.REREAD})
+_SPENDING = frozenset({Activity.COPY, Activity.REREAD, Activity.COMPARE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,11 +182,21 @@ class Board:
         left = sum(1 for v in self.vacancies if v.migration == migration and v.until_s > now_s)
         return len(self.spending_seats(migration, now_s)) + left
 
-    def has_room(self, migration: str, now_s: float) -> bool:
+    def admits(self, seat: Seat, now_s: float) -> bool:
+        """Whether there is room for one more; who compares may come before a share is granted."""
+        if not self.spends(seat):
+            return True
         if len(self.live_seats(now_s)) >= SEATS_MAX:
             return False
-        allowed = self.grant_for(migration).in_flight.get(migration, 0)
-        return len(self.spending_seats(migration, now_s)) < allowed
+        if seat.activity is Activity.COMPARE:
+            return seat.migration not in self.compared(now_s)
+        allowed = self.grant_for(seat.migration).in_flight.get(seat.migration, 0)
+        return len(self.spending_seats(seat.migration, now_s)) < allowed
+
+    def compared(self, now_s: float) -> frozenset[str]:
+        """Migrations whose archive somebody is comparing with its source."""
+        seats = self.live_seats(now_s)
+        return frozenset(s.migration for s in seats if s.activity is Activity.COMPARE)
 
     def crowds(self, seat: Seat, after: Board, now_s: float) -> bool:
         """Whether others still count on more than is left to them once this seat is taken."""

@@ -1,4 +1,4 @@
-"""Rows, Merkle roots and receipts: the proof of one slice and the fingerprint of a migration.
+"""Rows and receipts: the proof of one slice, and the fingerprint of a migration over them all.
 
 Pure; `tools/audit.py` and people must be able to redo every line of it with SHA-256 alone.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.domain.slices import Migration, Slice, Stored
+from shared.domain.merkle import merkle_root
+from shared.domain.slices import Extent, FeedRange, Migration, Slice, Stored, Window
 from shared.domain.spec import MigrationSpec
 from shared.errors import PermanentError
 
 RECEIPT_VERSION = 1
-EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,29 +36,10 @@ class Row:
     def key(self) -> tuple[str, str]:
         return (self.partition_key, self.id)
 
-    def with_digest(self, sha256: str) -> Row:
-        return self if sha256 == self.sha256 else replace(self, sha256=sha256)
-
     def leaf(self) -> bytes:
         """What the slice's Merkle tree is built over: the row as a JSON list."""
         parts = [self.partition_key, self.id, self.etag, self.ts, self.sha256]
         return json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def merkle_root(leaves: Iterable[bytes]) -> str:
-    """SHA-256 tree: leaf = H(0x00 + data), node = H(0x01 + left + right), an odd one moves up."""
-    level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    if not level:
-        return EMPTY_ROOT
-    while len(level) > 1:
-        paired = [
-            hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest()
-            for i in range(0, len(level) - 1, 2)
-        ]
-        if len(level) % 2:
-            paired.append(level[-1])
-        level = paired
-    return level[0].hex()
 
 
 def data_name(spec: MigrationSpec, target: Slice) -> str:
@@ -151,6 +132,7 @@ class Promise:
     """What a receipt says must stand in the archive."""
 
     slice_id: str
+    extent: Extent
     fence: int
     migration_uid: str
     receipt_sha256: str
@@ -178,6 +160,21 @@ class _Owner(_Form):
     uid: str
 
 
+class _Window(_Form):
+    lo: int
+    hi: int
+
+
+class _Range(_Form):
+    id: str
+    token: str
+
+
+class _Ids(_Form):
+    lo: str | None
+    hi: str | None
+
+
 class _Superseded(_Form):
     count: int = Field(ge=0)
 
@@ -186,6 +183,9 @@ class _Receipt(_Form):
     ebb_receipt: Literal[1]
     migration: _Owner
     slice: str
+    window: _Window
+    range: _Range
+    ids: _Ids
     fence: int = Field(ge=0)
     documents: int = Field(ge=0)
     document_bytes: int = Field(ge=0)
@@ -196,16 +196,17 @@ class _Receipt(_Form):
 
 
 def read_receipt(name: str, data: bytes) -> Promise:
-    """Parse a receipt; a malformed one is a PermanentError that names it."""
+    """Parse a receipt; a malformed or misplaced one is a PermanentError that names it."""
     try:
         form = _Receipt.model_validate(json.loads(data))
+        extent = _extent(form)
     except (ValueError, RecursionError) as error:
-        raise PermanentError(
-            f"cannot read receipt {name}: {type(error).__name__}; it was altered or is not Ebb's "
-            "— restore it from the blob's versions"
-        ) from error
+        raise _altered(name, type(error).__name__) from error
+    if (extent.slice_id, receipt_name(form.slice)) != (form.slice, name):
+        raise _altered(name, f"it speaks of slice {form.slice!r}, and name or extent of another")
     return Promise(
         slice_id=form.slice,
+        extent=extent,
         fence=form.fence,
         migration_uid=form.migration.uid,
         receipt_sha256=hashlib.sha256(data).hexdigest(),
@@ -218,10 +219,32 @@ def read_receipt(name: str, data: bytes) -> Promise:
     )
 
 
+def _altered(name: str, seen: str) -> PermanentError:
+    return PermanentError(
+        f"cannot read receipt {name}: {seen}; it was altered or is not Ebb's — restore it from "
+        "the blob's versions"
+    )
+
+
+def _extent(form: _Receipt) -> Extent:
+    base, mark, part = form.slice.rpartition("-p")
+    return Extent(
+        window=Window(lo_s=form.window.lo, hi_s=form.window.hi),
+        range=FeedRange(id=form.range.id, token=form.range.token),
+        id_lo=form.ids.lo,
+        id_hi=form.ids.hi,
+        part=int(part) if base and mark and part.isdigit() and part.isascii() else None,
+    )
+
+
 def _stored(blob: _NamedBlob) -> Stored:
     return Stored(name=blob.name, size_bytes=blob.bytes, sha256=blob.sha256)
 
 
 def fingerprint(receipts: Iterable[tuple[str, str]]) -> str:
     """The Merkle root over slice ids and their receipts' SHA-256: 32 bytes for a migration."""
-    return merkle_root(f"{slice_id}:{sha256}".encode() for slice_id, sha256 in sorted(receipts))
+    return merkle_root(fingerprint_leaves(receipts))
+
+
+def fingerprint_leaves(receipts: Iterable[tuple[str, str]]) -> list[bytes]:
+    return [f"{slice_id}:{sha256}".encode() for slice_id, sha256 in sorted(receipts)]

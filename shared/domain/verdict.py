@@ -5,7 +5,7 @@ Pure comparison of what the source showed with what the archive really holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -20,11 +20,13 @@ class Kind(StrEnum):
     DUPLICATED = "duplicated"
     CHANGED = "changed"
     UNREADABLE = "unreadable"
+    SUPERSEDED = "superseded"
+    """Archived, and updated or deleted in the source since: told, and nothing is wrong."""
 
 
 @dataclass(slots=True)
 class Verdict:
-    """Findings gathered while rows stream by; sound when there are none."""
+    """Findings gathered while rows stream by; sound when nothing contradicts."""
 
     counts: dict[Kind, int] = field(default_factory=dict)
     named: dict[Kind, list[str]] = field(default_factory=dict)
@@ -37,14 +39,15 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        return not self.counts
+        return not self.wrong
 
     @property
-    def total(self) -> int:
-        return sum(self.counts.values())
+    def wrong(self) -> int:
+        """How many documents contradict what was promised of them."""
+        return sum(n for kind, n in self.counts.items() if kind is not Kind.SUPERSEDED)
 
     def sentence(self) -> str:
-        if self.sound:
+        if not self.counts:
             return "every document matches"
         parts = []
         for kind in Kind:
@@ -55,8 +58,13 @@ class Verdict:
         return "; ".join(parts)
 
 
-def compare(expected: Iterable[Row], found: Iterable[Row]) -> Verdict:
-    """Hold the rows an archive file gave against the rows its manifest promises."""
+def compare(
+    expected: Iterable[Row], found: Iterable[Row], *, lost_groups: Collection[int] = ()
+) -> Verdict:
+    """Hold the rows an archive file gave against the rows its manifest promises.
+
+    `lost_groups` is looked at when all of `found` was seen: row groups that could not be read.
+    """
     verdict = Verdict()
     promised: dict[tuple[str, str], Row] = {}
     for row in expected:
@@ -75,5 +83,25 @@ def compare(expected: Iterable[Row], found: Iterable[Row]) -> Verdict:
         seen.add(row.key)
     for key, row in promised.items():
         if key not in seen:
+            lost = row.row_group in lost_groups
+            verdict.add(Kind.UNREADABLE if lost else Kind.MISSING, row.id)
+    return verdict
+
+
+def compare_with_source(archived: Iterable[Row], present: Iterable[Row]) -> Verdict:
+    """Hold an archive against what its source holds now.
+
+    Only a document that the source still has can contradict: a past window never gains one, and
+    what it lost was superseded.
+    """
+    verdict = Verdict()
+    left = {row.key: row for row in archived}
+    for row in present:
+        kept = left.pop(row.key, None)
+        if kept is None:
             verdict.add(Kind.MISSING, row.id)
+        elif (kept.etag, kept.sha256) != (row.etag, row.sha256):
+            verdict.add(Kind.CHANGED, row.id)
+    for row in left.values():
+        verdict.add(Kind.SUPERSEDED, row.id)
     return verdict

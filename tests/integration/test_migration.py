@@ -28,8 +28,8 @@ from sandbox.rehearsal import (
 from sandbox.seeding import SeedPlan
 from sandbox.stage import Sandbox
 from shared import wiring
-from shared.cli import Answered
 from shared.ports import COPY_QUEUE
+from shared.terminal.remote import Answered
 from tests.integration.conftest import DATABASE, Place
 
 pytestmark = pytest.mark.node

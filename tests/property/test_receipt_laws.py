@@ -10,13 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.domain.receipt import Promise, Row, fingerprint, merkle_root, read_receipt
+from shared.domain.merkle import Step, climbed, inclusion, merkle_root
+from shared.domain.receipt import Promise, Row, fingerprint, read_receipt, receipt_name
 from shared.errors import PermanentError
 from tests.property import reference
 from tests.property.drawing import any_text
-from tests.unit.samples import a_receipt
+from tests.unit.samples import a_receipt, an_extent
 
 RECEIPT = a_receipt()
+RECEIPT_NAME = receipt_name(an_extent().slice_id)
 leaves = st.lists(st.binary(max_size=8), max_size=40)
 rows = st.builds(
     Row,
@@ -68,6 +70,33 @@ def test_order_and_number_of_leaves_count(data: list[bytes], draw: st.DataObject
     assert merkle_root(data[:-1]) != merkle_root(data)
 
 
+@given(leaves.filter(bool), st.data())
+def test_a_leaf_climbs_to_the_root_and_no_other_does(
+    data: list[bytes], draw: st.DataObject
+) -> None:
+    """A few hashes prove one document; with another document, place or hash they prove nothing."""
+    index = draw.draw(st.integers(0, len(data) - 1))
+    steps = inclusion(data, index)
+    root = merkle_root(data)
+    assert climbed(data[index], steps) == root
+    assert len(steps) <= (len(data) - 1).bit_length()
+    assert climbed(data[index] + b"x", steps) != root
+    if steps:
+        at = draw.draw(st.integers(0, len(steps) - 1))
+        mirrored = Step(other=steps[at].other, on_left=not steps[at].on_left)
+        turned = (*steps[:at], mirrored, *steps[at + 1 :])
+        twins = len(set(data)) < len(data)
+        assert climbed(data[index], turned) != root or twins
+        assert climbed(data[index], steps[1:]) != root
+
+
+def test_a_leaf_that_is_not_there_has_no_proof() -> None:
+    """Counting from the end is no place, either."""
+    for index in (-1, 2):
+        with pytest.raises(IndexError):
+            inclusion([b"a", b"b"], index)
+
+
 def test_a_pair_cannot_pose_as_a_leaf() -> None:
     """Leaf and node are hashed apart, so no tree is another's subtree in disguise."""
     left, right = (reference.merkle([leaf]) for leaf in (b"a", b"b"))
@@ -111,10 +140,10 @@ PATHS = paths_of(json.loads(RECEIPT))
 def read_or_refused(data: bytes) -> Promise | None:
     refusal = ""
     try:
-        return read_receipt("receipts/odd.json", data)
+        return read_receipt(RECEIPT_NAME, data)
     except PermanentError as error:
         refusal = str(error)
-    assert "receipts/odd.json" in refusal
+    assert RECEIPT_NAME in refusal
     return None
 
 
@@ -135,7 +164,7 @@ def test_an_altered_receipt_is_read_or_refused(
     data = json.dumps(body).encode()
     promise = read_or_refused(data)
     if promise is not None:
-        assert promise.receipt_sha256 != read_receipt("r", RECEIPT).receipt_sha256
+        assert promise.receipt_sha256 != read_receipt(RECEIPT_NAME, RECEIPT).receipt_sha256
 
 
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
@@ -153,7 +182,7 @@ def test_a_damaged_receipt_never_passes_for_the_original(at: int, byte: int, how
     damaged = RECEIPT[:at] + tail
     promise = read_or_refused(damaged)
     if damaged != RECEIPT and promise is not None:
-        assert promise.receipt_sha256 != read_receipt("r", RECEIPT).receipt_sha256
+        assert promise.receipt_sha256 != read_receipt(RECEIPT_NAME, RECEIPT).receipt_sha256
 
 
 @pytest.mark.parametrize("depth", [10, 1_000, 100_000])

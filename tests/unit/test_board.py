@@ -58,7 +58,7 @@ def test_an_empty_board_allows_nothing() -> None:
     """Before the first decision nobody spends."""
     board = Board().seated(a_seat(), NOW_S)
     assert board.rate_for(a_seat(), NOW_S) == 0.0
-    assert not Board().has_room("a", NOW_S)
+    assert not Board().admits(a_seat("s1"), NOW_S)
 
 
 def test_a_share_is_divided_by_the_seats_that_spend() -> None:
@@ -222,9 +222,9 @@ def test_room_is_what_living_spenders_leave() -> None:
     board = a_board(
         a_seat("s1"), a_seat("s2", activity=Activity.VALIDATE), a_seat("s3", until_s=NOW_S)
     )
-    assert board.has_room("a", NOW_S)
-    assert not board.seated(a_seat("s4"), NOW_S).has_room("a", NOW_S)
-    assert not board.has_room("unknown", NOW_S)
+    assert board.admits(a_seat("s5"), NOW_S)
+    assert not board.seated(a_seat("s4"), NOW_S).admits(a_seat("s5"), NOW_S)
+    assert not board.admits(a_seat("s5", migration="unknown"), NOW_S)
 
 
 def test_whoever_works_on_a_slice_is_seen() -> None:
@@ -239,10 +239,10 @@ def test_whoever_works_on_a_slice_is_seen() -> None:
     assert not board.works_on("a", "s1", NOW_S + 45.0, copying=False)
 
 
-def test_only_copying_and_rereading_spend() -> None:
+def test_only_those_who_ask_the_source_spend() -> None:
     """The others read the archive or are charged to the controller."""
     spending = {activity for activity in Activity if Board.spends(a_seat(activity=activity))}
-    assert spending == {Activity.COPY, Activity.REREAD}
+    assert spending == {Activity.COPY, Activity.REREAD, Activity.COMPARE}
 
 
 def test_a_decision_keeps_those_who_sit() -> None:

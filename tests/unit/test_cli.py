@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from shared.cli import DONE, MISUSED, PROBLEM, UNREACHABLE, main
+from shared.cli import main
+from shared.terminal.console import DONE, MISUSED, PROBLEM, UNREACHABLE
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import make_world
 

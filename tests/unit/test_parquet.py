@@ -74,7 +74,12 @@ def _fields(row: Row) -> dict[str, Any]:
 
 
 def rows_of(data: bytes) -> list[tuple[Row, bytes]]:
-    return list(ParquetFormat().data_rows(BytesIO(data)))
+    found: list[tuple[Row, bytes]] = []
+    for group in ParquetFormat().data_groups(BytesIO(data)):
+        if group.rows is None:
+            raise Unreadable(f"row group {group.number}")
+        found += group.rows
+    return found
 
 
 def columns_of(data: bytes) -> dict[str, list[Any]]:

@@ -91,7 +91,7 @@ def test_a_verdict_names_some_and_counts_all() -> None:
     rows = [a_row(number) for number in range(NAMED_MAX + 5)]
     verdict = compare(rows, [])
     assert verdict.counts == {Kind.MISSING: 25}
-    assert verdict.total == 25
+    assert verdict.wrong == 25
     assert len(verdict.named[Kind.MISSING]) == NAMED_MAX == 20
     assert verdict.sentence().startswith("25 missing: 'order-0', 'order-1', ")
     assert verdict.sentence().endswith("'order-19' and 5 more")
@@ -106,6 +106,7 @@ def test_a_sentence_lists_every_kind_in_one_order() -> None:
         verdict.add(kind, f"id of {kind.value}")
     assert verdict.sentence() == (
         "1 missing: 'id of missing'; 1 extra: 'id of extra'; 1 duplicated: 'id of duplicated'; "
-        "1 changed: 'id of changed'; 1 unreadable: 'id of unreadable'"
+        "1 changed: 'id of changed'; 1 unreadable: 'id of unreadable'; "
+        "1 superseded: 'id of superseded'"
     )
-    assert verdict.total == len(Kind)
+    assert verdict.wrong == len(Kind) - 1

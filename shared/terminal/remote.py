@@ -1,0 +1,62 @@
+"""The HTTP face of a running Ebb, as the terminal calls it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+TIMEOUT_S = 60.0
+
+
+class Unreachable(Exception):
+    """The app did not answer, or not as Ebb does."""
+
+
+class Answered(Exception):
+    """The app answered with a problem."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(str(body.get("detail", body)))
+        self.status = status
+        self.body = body
+
+
+class Remote:
+    """The HTTP face of a running Ebb."""
+
+    def __init__(self, url: str, key: str) -> None:
+        if url and not url.startswith(("http://", "https://")):
+            raise Unreachable(f"calling {url}: write an address with https://")
+        self._url = url.rstrip("/")
+        self._key = key
+
+    def call(self, method: str, path: str, body: str | None = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+            f"{self._url}/api/{path}",
+            method=method,
+            data=None if body is None else body.encode(),
+            headers={"x-functions-key": self._key, "content-type": "application/yaml"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise _answered(error, self._url) from error
+        except (OSError, ValueError) as error:
+            raise Unreachable(
+                f"calling {self._url}: {error}; check --url (or EBB_URL) and that the app runs"
+            ) from error
+
+
+def _answered(error: urllib.error.HTTPError, url: str) -> Exception:
+    if error.code == HTTPStatus.UNAUTHORIZED:
+        return Unreachable(f"calling {url}: refused (401); give the function key by EBB_KEY")
+    try:
+        body = json.loads(error.read())
+        return Answered(error.code, body if isinstance(body, dict) else {"detail": str(body)})
+    except ValueError:
+        return Unreachable(f"calling {url}: answered {error.code} without a reason; is it Ebb?")
