@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters import archive, boards, clock, cosmos, ledger, mail, metering, parquet
-from shared.application import copying, inspecting, paging
+from shared.application import copying, inspecting, paging, reading
 
 # (owner, function, stage). Inner stages are taken off the outer ones, so all add up to the whole.
 _BORDERS: tuple[tuple[Any, str, str], ...] = (
     (cosmos.CosmosSource, "documents", "source"),
     (cosmos.CosmosSource, "count", "source, count"),
-    (copying, "canonical_document", "canonical"),
+    (reading, "canonical_document", "canonical"),
     (paging, "digest", "sha256 of documents"),
     (paging, "partition_key_text", "canonical"),
     (copying, "merkle_root", "merkle"),
-    (copying.SliceCopy, "_spool_documents", "spool write"),
+    (reading.WindowReading, "spool_documents", "spool write"),
     (copying.SliceCopy, "_stage_data", "spool read"),
     (parquet._DataWriter, "add", "parquet write"),  # noqa: SLF001 - the only border there is
     (parquet._DataWriter, "close", "parquet write"),  # noqa: SLF001

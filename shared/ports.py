@@ -44,10 +44,11 @@ class Names(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which documents of a source are meant: an extent, and the spec's extra filter."""
+    """Which documents of a source are meant: an extent, the spec's extra filter, some ids only."""
 
     extent: Extent
     where: str | None = None
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,6 +192,11 @@ def _sql(select: str, query: Query) -> tuple[str, list[dict[str, Any]]]:
     if extent.id_hi is not None:
         terms.append("c.id < @id_hi")
         parameters.append({"name": "@id_hi", "value": extent.id_hi})
+    if query.ids is not None:
+        names = [f"@id{index}" for index in range(len(query.ids))]
+        terms.append(f"c.id IN ({', '.join(names)})")
+        pairs = zip(names, query.ids, strict=True)
+        parameters += [{"name": name, "value": value} for name, value in pairs]
     if query.where:
         terms.append(f"({query.where})")
     return f"{select} FROM c WHERE {' AND '.join(terms)}", parameters

@@ -5,9 +5,7 @@ What it leaves is staged and unproven; validating is a separate step by another 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from dataclasses import replace
 
 from shared.application.bundle import Ports
 from shared.application.dispatching import (
@@ -19,10 +17,11 @@ from shared.application.dispatching import (
     work_message,
 )
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
-from shared.application.paging import documents_of, items, page_documents, row_of
+from shared.application.reading import Incomplete, Read, WindowReading
+from shared.application.salvaging import Salvage
 from shared.application.settling import settle_copied, settle_failure, settle_released
+from shared.application.spooling import Spool, Spooled
 from shared.domain.board import Activity, Seat
-from shared.domain.canonical import canonical_document, partition_key_text, storable
 from shared.domain.merkle import merkle_root
 from shared.domain.receipt import Row, staging_name
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
@@ -31,35 +30,12 @@ from shared.errors import (
     Conflict,
     EbbError,
     PermanentError,
-    TransientError,
     Uncanonical,
 )
-from shared.ports import VALIDATE_QUEUE, Archive, Change, Page, Query, Source
+from shared.ports import VALIDATE_QUEUE, Archive, Change, Source
 
 SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
-
-
-class Incomplete(TransientError):
-    """The source holds documents of the window that the read did not give."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Spooled:
-    row: Row
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    """A window as it was read, complete by count or by comparison of ids."""
-
-    rows: list[_Spooled]
-    count_before: int
-    rows_read: int
-    count_after: int
-    superseded: tuple[str, ...]
 
 
 class Copying:
@@ -118,7 +94,7 @@ class Copying:
         if claimed is None:
             return f"slice {work.slice.id} was claimed by someone else", False
         try:
-            staged = SliceCopy(self._ports, claimed, pacer).run()
+            staged = SliceCopy(self._ports, claimed, pacer, earlier=work.slice.staged).run()
         except GivenBack as error:
             settle_released(self._ports, claimed, pacer.meter.spent_ru)
             return str(error), False
@@ -172,13 +148,15 @@ def _cause(error: EbbError) -> Cause:
 class SliceCopy:
     """One attempt on one slice, from the first count to the staged manifest."""
 
-    def __init__(self, ports: Ports, work: Work, pacer: Pacer) -> None:
+    def __init__(
+        self, ports: Ports, work: Work, pacer: Pacer, *, earlier: Staged | None = None
+    ) -> None:
         self._ports = ports
         self._work = work
         self._pacer = pacer
+        self._earlier = earlier
         self._spec: MigrationSpec = work.spec
         self._slice: Slice = work.slice
-        self._query = Query(extent=work.slice.extent, where=work.spec.cold.where)
         self._source: Source = ports.sources.open(
             work.spec.source.database, work.spec.source.container
         )
@@ -187,7 +165,8 @@ class SliceCopy:
         )
 
     def run(self) -> Staged:
-        with self._ports.scratch.open() as spool:
+        with self._ports.scratch.open() as file:
+            spool = Spool(file)
             read = self._read(spool)
             blob, rows = self._stage_data(spool, read.rows)
         root = merkle_root(row.leaf() for row in rows)
@@ -203,92 +182,22 @@ class SliceCopy:
             count_after=read.count_after,
             superseded=len(read.superseded),
             superseded_ids=read.superseded[:SUPERSEDED_NAMED_MAX],
+            taken_over=read.taken_over,
             ru_spent=self._pacer.meter.spent_ru,
         )
 
-    def _read(self, spool: BinaryIO) -> _Read:
-        before = self._count()
-        rows = self._spool_documents(spool)
-        after = self._count()
-        _refuse_duplicates(self._slice, rows)
-        superseded: tuple[str, ...] = ()
-        kept = rows
-        if not before == len(rows) == after:
-            kept, superseded, after = self._reconcile(rows)
-        kept = sorted(kept, key=lambda each: each.row.key)
-        return _Read(
-            rows=kept,
-            count_before=before,
-            rows_read=len(rows),
-            count_after=after,
-            superseded=superseded,
-        )
+    def _read(self, spool: Spool) -> Read:
+        """What an earlier attempt staged soundly is taken over; where that fails, all is read."""
+        reading = WindowReading(self._work, self._source, self._pacer)
+        if self._earlier is not None:
+            salvage = Salvage(self._ports, self._archive, self._work, self._pacer, reading)
+            salvaged = salvage.run(self._earlier, spool)
+            if salvaged is not None:
+                return salvaged
+            spool.clear()
+        return reading.run(spool)
 
-    def _count(self) -> int:
-        measured = self._pacer.call(lambda: self._source.count(self._query))
-        if measured.value is None:
-            raise TransientError(f"counting slice {self._slice.id}: the source gave no number")
-        return measured.value
-
-    def _spool_documents(self, spool: BinaryIO) -> list[_Spooled]:
-        rows: list[_Spooled] = []
-        offset = 0
-        documents = documents_of(self._source, self._query, self._pacer, self._work.progress)
-        for document in documents:
-            data = self._canonical(document)
-            row = row_of(document, self._spec.source.partition_key, data)
-            spool.write(data)
-            rows.append(_Spooled(row=row, offset=offset, size=len(data)))
-            offset += len(data)
-        return rows
-
-    def _canonical(self, document: Mapping[str, Any]) -> bytes:
-        try:
-            return canonical_document(document)
-        except Uncanonical as error:
-            raise Uncanonical(
-                f"document {document['id']!r} has no canonical form: {error}; correct it in the "
-                "source (or leave it out with cold.where), then resume the migration"
-            ) from error
-
-    def _reconcile(self, rows: list[_Spooled]) -> tuple[list[_Spooled], tuple[str, ...], int]:
-        """Counts differ: hold what was read against what lies in the window now, id by id.
-
-        A past window only shrinks. What was read and is gone now was superseded and is left out:
-        archived again by a later window if it still exists. What is there and was not read means
-        that the read was not complete.
-        """
-        present = self._identities()
-        read = {each.row.key: each.row.etag for each in rows}
-        unread = [key[1] for key, etag in present.items() if read.get(key) != etag]
-        if unread:
-            raise Incomplete(
-                f"reading slice {self._slice.id}: {len(unread)} of {len(present)} documents were "
-                f"not given, such as {unread[0]!r}; it will be read again"
-            )
-        kept = [each for each in rows if each.row.key in present]
-        gone = tuple(each.row.id for each in rows if each.row.key not in present)
-        return kept, gone, len(present)
-
-    def _identities(self) -> dict[tuple[str, str], str]:
-        paths = self._spec.source.partition_key
-
-        def ask(continuation: str | None) -> Page:
-            return self._pacer.call(
-                lambda: self._source.identities(
-                    self._query,
-                    continuation=continuation,
-                    limit=page_documents(self._work.progress, self._pacer.rate_ru_per_s()),
-                    paths=paths,
-                )
-            )
-
-        return {
-            (partition_key_text(item, paths), storable(item["id"])): item["_etag"]
-            for item in items(ask)
-        }
-
-    def _stage_data(self, spool: BinaryIO, rows: list[_Spooled]) -> tuple[Stored | None, list[Row]]:
+    def _stage_data(self, spool: Spool, rows: list[Spooled]) -> tuple[Stored | None, list[Row]]:
         if not rows:
             return None, []
         name = staging_name(self._slice.id, self._slice.fence, "parquet")
@@ -301,8 +210,7 @@ class SliceCopy:
         staged: list[Row] = []
         try:
             for each in rows:
-                spool.seek(each.offset)
-                group = table.add(each.row, spool.read(each.size))
+                group = table.add(each.row, spool.document(each))
                 staged.append(replace(each.row, row_group=group))
                 self._pacer.keep()
             table.close({"slice": self._slice.id, "fence": str(self._slice.fence)})
@@ -321,14 +229,3 @@ class SliceCopy:
             sink.abort()
             raise
         return sink.commit()
-
-
-def _refuse_duplicates(target: Slice, rows: list[_Spooled]) -> None:
-    seen: set[tuple[str, str]] = set()
-    for each in rows:
-        if each.row.key in seen:
-            raise Incomplete(
-                f"reading slice {target.id}: the source gave {each.row.id!r} twice; "
-                "it will be read again"
-            )
-        seen.add(each.row.key)

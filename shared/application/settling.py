@@ -17,7 +17,14 @@ CONFLICT_WAIT_S = 0.1
 
 
 def settle_failure(
-    ports: Ports, work: Work, *, cause: Cause, error: EbbError, ru: float = 0.0, mismatches: int = 0
+    ports: Ports,
+    work: Work,
+    *,
+    cause: Cause,
+    error: EbbError,
+    ru: float = 0.0,
+    mismatches: int = 0,
+    keep_staged: bool = False,
 ) -> str:
     """Record a failed attempt; quarantine when attempts are used up, and halt if it must."""
     name = work.migration.name
@@ -28,12 +35,14 @@ def settle_failure(
             error=str(error),
             now_s=ports.clock.now_s(),
             attempts_max=work.spec.slice.attempts_max,
+            keep_staged=keep_staged,
         )
+        copying_ru = current.staged.ru_spent if current.staged else 0.0
         totals = replace(
             progress,
             attempts_failed=progress.attempts_failed + 1,
             mismatches=progress.mismatches + mismatches,
-            ru_spent=progress.ru_spent + ru,
+            ru_spent=progress.ru_spent + copying_ru + ru,
         )
         return after, totals
 

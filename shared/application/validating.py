@@ -33,9 +33,11 @@ from shared.ports import Archive, Query
 class Mismatch(PermanentError):
     """The archive's bytes are not what the source gave."""
 
-    def __init__(self, message: str, *, total: int) -> None:
+    def __init__(self, message: str, *, total: int, harmed: bool = False) -> None:
         super().__init__(message)
         self.total = total
+        self.harmed = harmed
+        """Whether the bytes were harmed after they were read soundly, so that most may be kept."""
 
 
 class Validating:
@@ -90,6 +92,7 @@ class Validating:
                 error=error,
                 ru=pacer.meter.spent_ru,
                 mismatches=error.total,
+                keep_staged=error.harmed,
             )
         except (SeatLost, GivenBack, TransientError):
             raise
@@ -137,6 +140,7 @@ class Validation:
                 f"validating slice {self._slice.id}, fence {self._slice.fence}: "
                 f"{found.sentence()}; nothing was promoted",
                 total=found.wrong,
+                harmed=True,
             )
         if self._work.spec.validation == "reread":
             self._compare_with_source(found.rows)

@@ -114,6 +114,8 @@ class Staged:
     superseded: int
     superseded_ids: tuple[str, ...]
     ru_spent: float
+    taken_over: int = 0
+    """Documents that came from an earlier attempt's file and were not read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,16 @@ class Slice:
             receipt_sha256=receipt_sha256,
         )
 
-    def failed(self, *, cause: Cause, error: str, now_s: float, attempts_max: int) -> Slice:
+    def failed(
+        self,
+        *,
+        cause: Cause,
+        error: str,
+        now_s: float,
+        attempts_max: int,
+        keep_staged: bool = False,
+    ) -> Slice:
+        """An attempt came to nothing; `keep_staged` leaves what it staged for the next to use."""
         self._must_be("fail", *(state for state in SliceState if state is not SliceState.PROVEN))
         failures = self.failures + 1
         spent = failures >= attempts_max or cause in {Cause.DOCUMENT, Cause.FAULT}
@@ -187,7 +198,7 @@ class Slice:
             error=error[:ERROR_CHARS_MAX],
             retry_at_s=now_s + min(RETRY_MAX_S, RETRY_BASE_S * 2 ** (failures - 1)),
             sent_at_s=0.0,
-            staged=None,
+            staged=self.staged if keep_staged else None,
         )
 
     def retried(self) -> Slice:
@@ -260,7 +271,7 @@ class Progress:
 
     def learned(self, staged: Staged) -> Progress:
         """With the measured cost and size of documents moved towards what this slice showed."""
-        if staged.rows_read == 0 or staged.documents == 0:
+        if staged.rows_read == 0 or staged.documents == 0 or staged.taken_over:
             return self
         weight = _LEARNING_WEIGHT if self.ru_per_document else 1.0
         ru = staged.ru_spent / staged.rows_read

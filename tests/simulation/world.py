@@ -107,6 +107,7 @@ class MemorySource:
             and sum(map(ord, document["pk"])) % self.ranges_count == int(extent.range.token)
             and (low is None or key >= low)
             and (high is None or key < high)
+            and (query.ids is None or key in query.ids)
         ]
 
     def _charged(self, ru: float) -> float:

@@ -11,15 +11,17 @@ import pytest
 
 from shared.adapters.memory import MemoryArchives
 from shared.application.comparing import NoBudget
+from shared.application.dispatching import RESEND_AFTER_S
 from shared.application.proving import Absent, Proof, Wanted
 from shared.application.verifying import Checked, Report, Scope
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.slices import MigrationState
 from shared.errors import NotFound, Refused, Unreadable
+from shared.ports import Page, Query
 from shared.terminal.notebook import FileNotebook
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.test_pace import Run, begin, steady
-from tests.simulation.world import START_S, World, make_world
+from tests.simulation.world import QUEUES, START_S, World, make_world
 from tests.unit.samples import a_row
 
 DAY_S = 86_400
@@ -174,6 +176,53 @@ def test_what_the_source_says_otherwise_is_named(finished: Run) -> None:
     assert "1 changed: 'doc-0002'" in faults
     assert "1 missing: 'doc-9999'" in faults
     assert report.faults_total == 2
+
+
+def test_a_source_that_misreads_once_contradicts_nobody(finished: Run) -> None:
+    """Read afresh before the archive is called wrong."""
+    source = finished.world.source
+    harmed: list[str] = []
+
+    def misread(query: Query, start: int, limit: int) -> Page:
+        page = source.documents_page(query, start, limit)
+        for document in page.items:
+            if document["id"] == "doc-0005" and not harmed:
+                document["body"] = "harmed on the way"
+                harmed.append(document["id"])
+        return page
+
+    source.hook = misread
+    report = finished.world.calm.verifying.run("sim", Scope(with_source=True))
+    assert harmed == ["doc-0005"]
+    assert report.faults == []
+
+
+def test_comparing_a_paused_migration_moves_nothing_on() -> None:
+    """It gets a share to compare with, and only for that."""
+    run = begin(steady, documents=400)
+    run.work(400)
+    run.world.calm.operating.pause("sim")
+    ledger = run.world.ports.ledger
+    before = (ledger.ranges("sim"), ledger.progress("sim"), len(ledger.open_slices("sim")))
+    assert run.proven > 0
+    run.world.clock.advance(RESEND_AFTER_S)
+    drained(run)
+    report = run.world.calm.verifying.run("sim", Scope(with_source=True))
+    assert report.sound
+    assert report.slices_compared > 0
+    assert not report.complete
+    after = (ledger.ranges("sim"), ledger.progress("sim"), len(ledger.open_slices("sim")))
+    assert after == before
+    assert drained(run) == 0
+
+
+def drained(run: Run) -> int:
+    """How many messages lay in the queues."""
+    taken = 0
+    for queue in QUEUES:
+        while run.world.mail.take(queue) is not None:
+            taken += 1
+    return taken
 
 
 def test_comparing_gives_up_where_no_budget_comes(archived: World) -> None:
