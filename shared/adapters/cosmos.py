@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.cosmos import ContainerProxy, CosmosClient
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.documents import ConnectionPolicy
@@ -229,6 +229,11 @@ def _translated(doing: str) -> Iterator[None]:
         raise
     except CosmosHttpResponseError as error:
         raise _error_for(doing, error) from error
+    except ClientAuthenticationError as error:
+        raise TransientError(
+            f"{doing}: no token could be had for this identity; in Azure look at the app's managed "
+            "identity, at a terminal log in with 'az login'"
+        ) from error
     except (AzureError, ConnectionError, TimeoutError, ValueError) as error:
         raise TransientError(
             f"{doing}: the answer was broken or cut off ({type(error).__name__}); "

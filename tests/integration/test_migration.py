@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from sandbox.cosmos.backing import StoredDocument
 from sandbox.cosmos.faults import Fault
+from sandbox.processes import REPOSITORY
 from sandbox.rehearsal import (
     FunctionApp,
     HostOptions,
@@ -28,6 +32,7 @@ from sandbox.rehearsal import (
 from sandbox.seeding import SeedPlan
 from sandbox.stage import Sandbox
 from shared import wiring
+from shared.application.verifying import Report
 from shared.ports import COPY_QUEUE
 from shared.terminal.remote import Answered
 from tests.integration.conftest import DATABASE, Place
@@ -79,8 +84,23 @@ def archived_documents(folder: Path) -> dict[str, dict[str, Any]]:
     return {row[0]: json.loads(row[1]) for row in rows}
 
 
-def verified(app: FunctionApp, place: Place) -> Any:
+def verified(app: FunctionApp, place: Place) -> Report:
     return wiring.build(app.settings()).verifying.run(place.name)
+
+
+def at_the_terminal(app: FunctionApp, *arguments: str) -> Any:
+    """What a command prints as JSON, run with the app's settings as an operator would."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "shared.cli", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **app.settings()},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return json.loads(ran.stdout)
 
 
 def assert_whole(app: FunctionApp, place: Place, status: dict[str, Any], folder: Path) -> None:
@@ -104,6 +124,12 @@ def test_a_migration_archives_every_cold_document_exactly_once(
     assert status["state"] == "completed", status["reason"]
     assert status["documents"]["mismatches"] == 0
     assert_whole(app, place, status, tmp_path)
+    before = place.sandbox.admin.total("ebb").ru
+    beside = at_the_terminal(app, "verify", place.name, "--source", "--json")
+    assert beside["faults"] == []
+    assert beside["slices_compared_with_source"] == beside["receipts"]
+    assert beside["superseded_since"] == 0
+    assert place.sandbox.admin.total("ebb").ru > before
 
 
 def test_a_second_reading_of_the_source_confirms_the_first(
