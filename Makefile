@@ -4,6 +4,8 @@
 ENGINE ?= embedded
 PYTHON ?=
 ARGS ?=
+# Half of the tests wait for real clocks, half compute: two at a time are done in half the time.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +26,7 @@ demo: setup ## Rehearse a whole migration on this machine (DEMO_KEEP=DIR leaves 
 	@$(BIN)/python -m sandbox.demo --engine $(ENGINE) $(ARGS)
 
 test: setup ## Run the tests (ARGS='-k governor' narrows them)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: setup ## Check style, format, types and which room may import which
 	$(BIN)/ruff check

@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import copy, tick
+from bench import copy, tick, validate
 from bench.governor import command as governor
 
 BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "tick": tick.main,
     "copy": copy.main,
+    "validate": validate.main,
     "governor": governor.main,
 }
 

@@ -69,7 +69,7 @@ class ParquetFormat:
 
     def data_groups(self, file: BinaryIO) -> Iterator[DataGroup]:
         with _readable("data file"):
-            parquet = pq.ParquetFile(file)
+            parquet = pq.ParquetFile(file, pre_buffer=False)
             missing = set(_FIXED) - set(parquet.schema_arrow.names)
             if missing:
                 raise KeyError(min(missing))
@@ -218,11 +218,16 @@ def _text(value: Any) -> str | None:
 def _group_rows(parquet: pq.ParquetFile, group: int) -> Iterator[tuple[Row, bytes]] | None:
     try:
         with _readable(f"row group {group} of a data file"):
-            table = parquet.read_row_group(group, columns=list(_FIXED))
-            columns = [table.column(name).combine_chunks() for name in _FIXED]
+            table = parquet.read_row_group(group, columns=list(_FIXED), use_threads=False)
+            columns = [_whole(table.column(name)) for name in _FIXED]
             return _rows_of(group, columns)
     except Unreadable:
         return None
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """One array: as it is where it is one already, because joining copies it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _rows_of(group: int, columns: list[pa.Array]) -> Iterator[tuple[Row, bytes]]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,8 +39,10 @@ class Row:
 
     def leaf(self) -> bytes:
         """What the slice's Merkle tree is built over: the row as a JSON list."""
-        parts = [self.partition_key, self.id, self.etag, self.ts, self.sha256]
-        return json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()
+        key, name, etag, sha256 = map(
+            encode_basestring_ascii, (self.partition_key, self.id, self.etag, self.sha256)
+        )
+        return f"[{key},{name},{etag},{self.ts},{sha256}]".encode()
 
 
 def data_name(spec: MigrationSpec, target: Slice) -> str:
