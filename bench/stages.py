@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters import archive, boards, clock, cosmos, ledger, mail, metering, parquet
-from shared.application import copying, inspecting, paging, reading
+from shared.application import inspecting, paging, reading, staging
 
 # (owner, function, stage). Inner stages are taken off the outer ones, so all add up to the whole.
 _BORDERS: tuple[tuple[Any, str, str], ...] = (
@@ -25,9 +25,9 @@ _BORDERS: tuple[tuple[Any, str, str], ...] = (
     (reading, "canonical_document", "canonical"),
     (paging, "digest", "sha256 of documents"),
     (paging, "partition_key_text", "canonical"),
-    (copying, "merkle_root", "merkle"),
+    (staging, "merkle_root", "merkle"),
     (reading.WindowReading, "spool_documents", "spool write"),
-    (copying.SliceCopy, "_stage_data", "spool read"),
+    (staging.Staging, "_data", "spool read"),
     (parquet._DataWriter, "add", "parquet write"),  # noqa: SLF001 - the only border there is
     (parquet._DataWriter, "close", "parquet write"),  # noqa: SLF001
     (parquet.ParquetFormat, "write_manifest", "manifest"),

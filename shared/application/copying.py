@@ -5,8 +5,6 @@ What it leaves is staged and unproven; validating is a separate step by another 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shared.application.bundle import Ports
 from shared.application.dispatching import (
     Work,
@@ -20,12 +18,10 @@ from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.reading import Incomplete, Read, WindowReading
 from shared.application.salvaging import Salvage
 from shared.application.settling import settle_copied, settle_failure, settle_released
-from shared.application.spooling import Spool, Spooled
+from shared.application.spooling import Spool
+from shared.application.staging import Staging
 from shared.domain.board import Activity, Seat
-from shared.domain.merkle import merkle_root
-from shared.domain.receipt import Row, staging_name
-from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
-from shared.domain.spec import MigrationSpec
+from shared.domain.slices import Cause, SliceState, Staged
 from shared.errors import (
     Conflict,
     EbbError,
@@ -34,7 +30,6 @@ from shared.errors import (
 )
 from shared.ports import VALIDATE_QUEUE, Archive, Change, Source
 
-SUPERSEDED_NAMED_MAX = 10  # an id may have 1,023 characters and a table property holds 32 Ki
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
 
 
@@ -155,8 +150,6 @@ class SliceCopy:
         self._work = work
         self._pacer = pacer
         self._earlier = earlier
-        self._spec: MigrationSpec = work.spec
-        self._slice: Slice = work.slice
         self._source: Source = ports.sources.open(
             work.spec.source.database, work.spec.source.container
         )
@@ -168,23 +161,8 @@ class SliceCopy:
         with self._ports.scratch.open() as file:
             spool = Spool(file)
             read = self._read(spool)
-            blob, rows = self._stage_data(spool, read.rows)
-        root = merkle_root(row.leaf() for row in rows)
-        manifest = self._stage_manifest(rows, root)
-        return Staged(
-            blob=blob,
-            manifest=manifest,
-            merkle_root=root,
-            documents=len(rows),
-            document_bytes=sum(each.size for each in read.rows),
-            count_before=read.count_before,
-            rows_read=read.rows_read,
-            count_after=read.count_after,
-            superseded=len(read.superseded),
-            superseded_ids=read.superseded[:SUPERSEDED_NAMED_MAX],
-            taken_over=read.taken_over,
-            ru_spent=self._pacer.meter.spent_ru,
-        )
+            staging = Staging(self._ports, self._archive, self._work, keep=self._pacer.keep)
+            return staging.run(spool, read, ru=self._pacer.meter.spent_ru)
 
     def _read(self, spool: Spool) -> Read:
         """What an earlier attempt staged soundly is taken over; where that fails, all is read."""
@@ -196,36 +174,3 @@ class SliceCopy:
                 return salvaged
             spool.clear()
         return reading.run(spool)
-
-    def _stage_data(self, spool: Spool, rows: list[Spooled]) -> tuple[Stored | None, list[Row]]:
-        if not rows:
-            return None, []
-        name = staging_name(self._slice.id, self._slice.fence, "parquet")
-        sink = self._archive.writer(name)
-        table = self._ports.table_format.data_writer(
-            sink,
-            partition_key=self._spec.source.partition_key,
-            promote=self._spec.sink.promote,
-        )
-        staged: list[Row] = []
-        try:
-            for each in rows:
-                group = table.add(each.row, spool.document(each))
-                staged.append(replace(each.row, row_group=group))
-                self._pacer.keep()
-            table.close({"slice": self._slice.id, "fence": str(self._slice.fence)})
-        except BaseException:
-            table.abandon()
-            sink.abort()
-            raise
-        return sink.commit(), staged
-
-    def _stage_manifest(self, rows: list[Row], root: str) -> Stored:
-        sink = self._archive.writer(staging_name(self._slice.id, self._slice.fence, "manifest"))
-        facts = {"slice": self._slice.id, "fence": str(self._slice.fence), "merkle_root": root}
-        try:
-            self._ports.table_format.write_manifest(sink, rows, facts)
-        except BaseException:
-            sink.abort()
-            raise
-        return sink.commit()
