@@ -12,7 +12,7 @@ import azure.functions as func
 
 from shared import faces, wiring
 from shared.errors import EbbError
-from shared.ports import COPY_QUEUE, VALIDATE_QUEUE
+from shared.ports import COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("ebb")
@@ -101,6 +101,18 @@ def pressure(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     return _answer(context, call)
 
 
+@app.route("slices/{slice_id}/validate", methods=["POST"])
+def slice_validate(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """A Data Factory run says what it wrote; the verdict goes to the address it waits at."""
+    slice_id = req.route_params["slice_id"]
+
+    def call() -> faces.Answer:
+        delivery = wiring.app().receiving.accept(slice_id, faces.text_body(req.get_body()))
+        return faces.shown({"slice": delivery.slice, "fence": delivery.fence}, status=202)
+
+    return _answer(context, call)
+
+
 @app.route("health", methods=["GET"])
 def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Whether the controller decides and its stores answer."""
@@ -139,6 +151,15 @@ def copy(message: func.QueueMessage) -> None:
     )
 
 
+@app.queue_trigger("message", queue_name=RECEIVE_QUEUE, connection="AzureWebJobsStorage")
+def receive(message: func.QueueMessage) -> None:
+    """Compare what a Data Factory run wrote with the source."""
+    log.info(
+        "receive: %s",
+        wiring.app().burying.guarded(RECEIVE_QUEUE, message.get_body(), wiring.app().receiving.run),
+    )
+
+
 @app.queue_trigger("message", queue_name=VALIDATE_QUEUE, connection="AzureWebJobsStorage")
 def validate(message: func.QueueMessage) -> None:
     """Validate one slice."""
@@ -154,6 +175,14 @@ def validate(message: func.QueueMessage) -> None:
 def copy_poison(message: func.QueueMessage) -> None:
     """Record a copy message that failed every time."""
     log.error("poison: %s", wiring.app().burying.run(COPY_QUEUE, message.get_body()))
+
+
+@app.queue_trigger(
+    "message", queue_name=f"{RECEIVE_QUEUE}-poison", connection="AzureWebJobsStorage"
+)
+def receive_poison(message: func.QueueMessage) -> None:
+    """Record a delivery that failed every time; its run ends by its own limit."""
+    log.error("poison: %s", wiring.app().burying.run(RECEIVE_QUEUE, message.get_body()))
 
 
 @app.queue_trigger(

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import wiring
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, migrations
+from shared.terminal import archives, factory, migrations
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
 
@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("--hours", type=float, default=EXPLAIN_HOURS, help="how far back")
     _add_verify(commands)
     _add_prove(commands)
+    _add_adf(commands)
     return parser
 
 
@@ -91,6 +92,14 @@ def _add_verify(commands: Any) -> None:
         help="note in FILE what was found sound, and go on from what it says",
     )
     verify.add_argument("--page", metavar="FILE", help="write the report as a page, too")
+
+
+def _add_adf(commands: Any) -> None:
+    text = "prepare the Data Factory that copies for engine: adf"
+    adf = commands.add_parser("adf", help=text, description=text)
+    verbs = adf.add_subparsers(dest="verb", required=True, metavar="VERB")
+    deploy = _add(verbs, "deploy", "put Ebb's pipeline into the factory", factory.deploy)
+    deploy.add_argument("--folder", default=str(factory.PARTS), help="where its parts lie")
 
 
 def _add_prove(commands: Any) -> None:

@@ -16,6 +16,7 @@ from shared.domain.governor import Decision, Memory
 from shared.domain.profile import Profile
 from shared.domain.pulse import Pulse
 from shared.domain.receipt import Row
+from shared.domain.runs import Debt, Order, Part, Run, RunCost
 from shared.domain.sharing import Share
 from shared.domain.slices import (
     Extent,
@@ -79,6 +80,10 @@ class Source(Protocol):
     def partition_key_paths(self) -> tuple[str, ...]: ...
 
     def ranges(self) -> tuple[FeedRange, ...]: ...
+
+    def whole(self) -> FeedRange:
+        """All of its ranges as one."""
+        ...
 
     def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
         """Range id -> ids of the partition key ranges it lies on now; a split adds some."""
@@ -181,6 +186,10 @@ class TableFormat(Protocol):
 
     def data_groups(self, file: BinaryIO) -> Iterator[DataGroup]:
         """A data file's row groups in turn; Unreadable when the file as a whole cannot be read."""
+        ...
+
+    def received(self, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
+        """The documents in a file that Data Factory wrote; Unreadable when it holds none."""
         ...
 
     def write_manifest(
@@ -310,6 +319,8 @@ class Remembered:
 
     memory: Memory = field(default_factory=Memory)
     pulses: Mapping[str, Pulse] = field(default_factory=dict)
+    debts: Mapping[str, Debt] = field(default_factory=dict)
+    """Migration -> request units ordered from the factory and not yet paid for by time."""
 
 
 class Memories(Protocol):
@@ -396,6 +407,50 @@ class History(Protocol):
         ...
 
 
+class Factory(Protocol):
+    """One Data Factory, and in it the runs of Ebb's own pipeline only.
+
+    Raises Throttled or TransientError when it is busy or broken, NotFound when factory or pipeline
+    is missing, PermanentError when it refuses.
+    """
+
+    def deploy(self, part: Part) -> None:
+        """Put one part of Ebb's pipeline into the factory, or bring it up to date."""
+        ...
+
+    def check(self) -> None:
+        """Raise PermanentError unless the pipeline stands there in the version this Ebb needs."""
+        ...
+
+    def start(self, order: Order) -> str:
+        """Begin a run and return its id. A lost reply may have begun one all the same."""
+        ...
+
+    def runs(self, *, since_s: float) -> tuple[Run, ...]:
+        """Runs that were touched since then, whoever began them; a new one may take a while."""
+        ...
+
+    def run(self, run_id: str) -> Run | None: ...
+
+    def cancel(self, run_id: str) -> None:
+        """Ask it to end; it may go on for a while, and write late. Harmless when it ended."""
+        ...
+
+    def cost(self, run: Run) -> RunCost: ...
+
+
+class Callbacks(Protocol):
+    """Answers a run that waits for a verdict."""
+
+    def allows(self, url: str) -> bool:
+        """Whether the address is one of Data Factory's own."""
+        ...
+
+    def answer(self, url: str, *, ok: bool, code: str, text: str) -> None:
+        """Tell the verdict; TransientError when it cannot be delivered."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """The controller's lease; `token` grows with every holder, so an old one can be told."""
@@ -421,4 +476,5 @@ class Mail(Protocol):
 
 
 COPY_QUEUE = "ebb-copy"
+RECEIVE_QUEUE = "ebb-receive"
 VALIDATE_QUEUE = "ebb-validate"

@@ -39,13 +39,29 @@ def _url(value: str) -> str:
     return value
 
 
+def _optional_url(value: str) -> str:
+    return _url(value).rstrip("/") if value else ""
+
+
+def _hosts(value: str) -> tuple[str, ...]:
+    hosts = tuple(each.strip() for each in value.split(",") if each.strip())
+    if any("/" in host or " " in host for host in hosts):
+        raise ValueError("write names with their ports and commas between, without https://")
+    return hosts
+
+
 def _resource_id(value: str) -> str:
+    return _azure_id(value, "Microsoft.DocumentDB/databaseAccounts/<account>")
+
+
+def _factory_id(value: str) -> str:
+    return _azure_id(value, "Microsoft.DataFactory/factories/<name>") if value else ""
+
+
+def _azure_id(value: str, ends: str) -> str:
     parts = value.strip("/").split("/")
     if len(parts) != 8 or parts[0].lower() != "subscriptions":  # noqa: PLR2004 - Azure's own form
-        raise ValueError(
-            "write /subscriptions/<id>/resourceGroups/<group>/providers/"
-            "Microsoft.DocumentDB/databaseAccounts/<account>"
-        )
+        raise ValueError(f"write /subscriptions/<id>/resourceGroups/<group>/providers/{ends}")
     return "/" + "/".join(parts)
 
 
@@ -136,6 +152,30 @@ SETTINGS: tuple[Setting, ...] = (
         read=_text,
     ),
     Setting(
+        name="EBB_FACTORY_RESOURCE_ID",
+        meaning="The Data Factory that copies for engine: adf; empty: there is none.",
+        default="",
+        read=_factory_id,
+    ),
+    Setting(
+        name="EBB_CALLBACK_URL",
+        meaning="This app's own address, as Data Factory's runs reach it.",
+        default="",
+        read=_optional_url,
+    ),
+    Setting(
+        name="EBB_CALLBACK_KEY",
+        meaning="The function key that runs call this app with.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_CALLBACK_HOSTS",
+        meaning="Hosts beside Data Factory's own that a run may wait at, with commas between.",
+        default="",
+        read=_hosts,
+    ),
+    Setting(
         name="EBB_METRIC_SETTLE_S",
         meaning="How long after its end a minute of Azure Monitor is taken as complete.",
         default="60",
@@ -183,6 +223,10 @@ class Settings:
     management_endpoint: str
     log_workspace_id: str
     logs_endpoint: str
+    factory_resource_id: str
+    callback_url: str
+    callback_key: str
+    callback_hosts: tuple[str, ...]
     ca_file: str | None
     metric_settle_s: float
     scratch_dir: Path | None
@@ -219,6 +263,10 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         management_endpoint=found["EBB_MANAGEMENT_ENDPOINT"],
         log_workspace_id=found["EBB_LOG_WORKSPACE_ID"],
         logs_endpoint=found["EBB_LOGS_ENDPOINT"],
+        factory_resource_id=found["EBB_FACTORY_RESOURCE_ID"],
+        callback_url=found["EBB_CALLBACK_URL"],
+        callback_key=found["EBB_CALLBACK_KEY"],
+        callback_hosts=found["EBB_CALLBACK_HOSTS"],
         ca_file=found["EBB_CA_FILE"] or None,
         metric_settle_s=found["EBB_METRIC_SETTLE_S"],
         scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,

@@ -17,8 +17,10 @@ from azure.storage.queue import QueueServiceClient
 
 from shared.adapters.archive import BlobArchives
 from shared.adapters.boards import TableBoards
+from shared.adapters.callbacks import WebCallbacks
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.cosmos import CosmosSources
+from shared.adapters.datafactory import AzureFactory, FactoryPlace, NoFactory
 from shared.adapters.history import LogHistory, NoHistory
 from shared.adapters.incidents import TableIncidents
 from shared.adapters.journal import TableJournal
@@ -38,9 +40,10 @@ from shared.application.janitor import Janitor
 from shared.application.operating import Operating
 from shared.application.pressing import Pressing
 from shared.application.proving import Proving
+from shared.application.receiving import Receiving
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
-from shared.ports import History
+from shared.ports import Factory, History
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
@@ -54,6 +57,7 @@ class App:
     ports: Ports
     controller: Controller
     copying: Copying
+    receiving: Receiving
     validating: Validating
     burying: Burying
     operating: Operating
@@ -89,6 +93,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         ports=ports,
         controller=Controller(ports, metric_settle_s=metric_settle_s),
         copying=Copying(ports),
+        receiving=Receiving(ports),
         validating=Validating(ports),
         burying=Burying(ports),
         operating=Operating(ports),
@@ -132,10 +137,26 @@ def azure_ports(settings: Settings) -> Ports:
         lease=BlobLease(state_blobs, account=account),
         mail=StorageMail(_queues(settings.state_storage, credential)),
         sources=sources,
+        factory=_factory(settings, credential),
+        callbacks=WebCallbacks(hosts=settings.callback_hosts, ca_file=settings.ca_file),
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
         scratch=TempScratch(settings.scratch_dir),
     )
+
+
+def _factory(settings: Settings, credential: TokenCredential) -> Factory:
+    if not settings.factory_resource_id or not settings.callback_url:
+        return NoFactory()
+    place = FactoryPlace(
+        resource_id=settings.factory_resource_id,
+        management_endpoint=settings.management_endpoint,
+        callback_url=settings.callback_url,
+        callback_key=settings.callback_key,
+        cosmos_endpoint=settings.cosmos_endpoint,
+        blob_endpoint=_blobs(settings.archive_storage, credential).url,
+    )
+    return AzureFactory(place, credential=credential, ca_file=settings.ca_file)
 
 
 def _history(settings: Settings, credential: TokenCredential) -> History:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,11 @@ from shared.errors import EbbError, NotFound, PermanentError, Throttled, Transie
 from shared.ports import Measured, Page, Query, Source
 
 RETRY_AFTER_DEFAULT_S = 1.0
+WHOLE_ID = "all"
+WHOLE_TOKEN = json.dumps(
+    {"Range": {"isMaxInclusive": False, "isMinInclusive": True, "max": "FF", "min": ""}}
+)
+_FACTORY_SELECT = "SELECT c.id, c._ts, c._etag, ToString(c) AS document"
 _TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
 _CHARGE = "x-ms-request-charge"
 
@@ -86,6 +91,9 @@ class CosmosSource:
             found = list(self._container.read_feed_ranges(force_refresh=True))
         tokens = sorted(json.dumps(dict(each), sort_keys=True) for each in found)
         return tuple(FeedRange(id=f"r{i:03d}", token=token) for i, token in enumerate(tokens))
+
+    def whole(self) -> FeedRange:
+        return FeedRange(id=WHOLE_ID, token=WHOLE_TOKEN)
 
     def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
         with _translated(f"listing the partitions of {self._name}"):
@@ -180,26 +188,37 @@ def _span(token: str) -> tuple[str, str]:
 
 
 def _sql(select: str, query: Query) -> tuple[str, list[dict[str, Any]]]:
+    parameters: list[dict[str, Any]] = []
+
+    def placed(value: Any) -> str:
+        name = f"@p{len(parameters)}"
+        parameters.append({"name": name, "value": value})
+        return name
+
+    return f"{select} FROM c WHERE {_condition(query, placed)}", parameters
+
+
+def factory_query(query: Query) -> str:
+    """The same documents for a factory, which takes no parameters: each as its own JSON text."""
+    return f"{_FACTORY_SELECT} FROM c WHERE {_condition(query, json.dumps)}"
+
+
+def _condition(query: Query, placed: Callable[[Any], str]) -> str:
+    """Which documents are meant; `placed` writes a value into the text, or stands in for it."""
     extent = query.extent
-    terms = ["c._ts >= @lo", "c._ts < @hi"]
-    parameters: list[dict[str, Any]] = [
-        {"name": "@lo", "value": extent.window.lo_s},
-        {"name": "@hi", "value": extent.window.hi_s},
+    terms = [
+        f"c._ts >= {placed(extent.window.lo_s)}",
+        f"c._ts < {placed(extent.window.hi_s)}",
     ]
     if extent.id_lo is not None:
-        terms.append("c.id >= @id_lo")
-        parameters.append({"name": "@id_lo", "value": extent.id_lo})
+        terms.append(f"c.id >= {placed(extent.id_lo)}")
     if extent.id_hi is not None:
-        terms.append("c.id < @id_hi")
-        parameters.append({"name": "@id_hi", "value": extent.id_hi})
+        terms.append(f"c.id < {placed(extent.id_hi)}")
     if query.ids is not None:
-        names = [f"@id{index}" for index in range(len(query.ids))]
-        terms.append(f"c.id IN ({', '.join(names)})")
-        pairs = zip(names, query.ids, strict=True)
-        parameters += [{"name": name, "value": value} for name, value in pairs]
+        terms.append(f"c.id IN ({', '.join(map(placed, query.ids))})")
     if query.where:
         terms.append(f"({query.where})")
-    return f"{select} FROM c WHERE {' AND '.join(terms)}", parameters
+    return " AND ".join(terms)
 
 
 def _property(path: str) -> str:

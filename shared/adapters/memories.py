@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from azure.data.tables import TableServiceClient
 
@@ -12,6 +12,7 @@ from shared.adapters.tables import Table, Write
 from shared.domain.governor import Memory
 from shared.domain.outlook import Past
 from shared.domain.pulse import Pulse
+from shared.domain.runs import Debt
 from shared.ports import Remembered
 
 
@@ -25,6 +26,7 @@ class _Row:
     first_s: int
     use: tuple[float | None, ...]
     pulses: dict[str, Pulse]
+    debts: dict[str, Debt] = field(default_factory=dict)
 
 
 class TableMemories:
@@ -44,7 +46,7 @@ class TableMemories:
             overrun_s=row.overrun_s,
             past=Past.of(row.first_s, row.use),
         )
-        return Remembered(memory=memory, pulses=row.pulses)
+        return Remembered(memory=memory, pulses=row.pulses, debts=row.debts)
 
     def keep(self, source: str, remembered: Remembered) -> None:
         thing = _thing(source)
@@ -56,6 +58,7 @@ class TableMemories:
             first_s=memory.past.first_s,
             use=memory.past.use,
             pulses=dict(remembered.pulses),
+            debts=dict(remembered.debts),
         )
         properties = packed(row, thing=thing)
         write = Write(kind="put", key=key(source), thing=thing, properties=properties)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from shared.ports import (
     Archives,
     Boards,
+    Callbacks,
     Clock,
+    Factory,
     History,
     Incidents,
     Journal,
@@ -42,3 +44,5 @@ class Ports:
     archives: Archives
     table_format: TableFormat
     scratch: Scratch
+    factory: Factory
+    callbacks: Callbacks

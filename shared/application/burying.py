@@ -9,7 +9,7 @@ from shared.application.dispatching import named_in, read_work
 from shared.application.settling import settle_failure
 from shared.domain.slices import Cause, SliceState
 from shared.errors import EbbError, PermanentError
-from shared.ports import Incident
+from shared.ports import RECEIVE_QUEUE, Incident
 
 TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to recognise it
 
@@ -46,6 +46,8 @@ class Burying:
             return work
         if work.slice.state not in {SliceState.COPYING, SliceState.VALIDATING}:
             return f"slice {work.slice.id} is {work.slice.state.value} and will be sent again"
+        if queue == RECEIVE_QUEUE:
+            return f"the run of slice {work.slice.id} gets no verdict and ends by its own limit"
         now_s = self._ports.clock.now_s()
         copying = work.slice.state is SliceState.COPYING
         board = self._ports.boards.read()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.conducting import Conducting
 from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
 from shared.application.pacer import change_board
@@ -21,10 +22,11 @@ from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
 from shared.domain.receipt import SUMMARY, fingerprint
+from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
 from shared.domain.slices import Migration, MigrationState, SliceState
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import Conflict, NotFound, PermanentError, TransientError
+from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
 
 MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls stay bounded
@@ -51,6 +53,7 @@ class Controller:
     def __init__(self, ports: Ports, *, metric_settle_s: float) -> None:
         self._ports = ports
         self._planning = Planning(ports)
+        self._conducting = Conducting(ports)
         self._deciding = Deciding(ports, metric_settle_s=metric_settle_s)
 
     def tick(self) -> tuple[Entry, ...]:
@@ -66,10 +69,11 @@ class Controller:
     def _tick(self, held: Held) -> tuple[Entry, ...]:
         board = self._ports.boards.read()
         spending = self._spending(board.compared(self._ports.clock.now_s()))
+        actions: dict[str, Any] = {}
+        runs = self._runs_of_factory(actions)
         if not spending:
             self._clear_board(held)
             return ()
-        actions: dict[str, Any] = {}
         sources = _by_source(view for m in spending if (view := self._view(m, actions)))
         if not sources:
             return ()
@@ -81,8 +85,51 @@ class Controller:
             remembered = watch(
                 self._ports, each.source, each.shares, each.observed.remembered, published
             )
-            self._ports.memories.keep(each.source.name, remembered)
+            debts = self._conducted(published, each, remembered.debts, runs, actions)
+            self._ports.memories.keep(each.source.name, replace(remembered, debts=debts))
         return tuple(self._acted(published, each, actions) for each in decided)
+
+    def _conducted(
+        self,
+        board: Board,
+        decided: _Decided,
+        debts: Mapping[str, Debt],
+        runs: tuple[Run, ...],
+        actions: dict[str, Any],
+    ) -> dict[str, Debt]:
+        """One step of each migration that a factory copies; returns what is still to be paid."""
+        left: dict[str, Debt] = {}
+        for view, share in zip(decided.source.views, decided.shares, strict=True):
+            name = view.migration.name
+            if view.spec.engine == "embedded" or not _is_running(view):
+                continue
+            left[name] = debt = debts.get(name, Debt(at_s=self._ports.clock.now_s()))
+            try:
+                done, left[name] = self._conducting.conduct(view, share, board, runs, debt)
+                actions[f"{name}.runs"] = done.as_dict()
+            except TransientError as error:
+                actions[f"{name}.error"] = str(error)
+            except PermanentError as error:
+                halt(self._ports, name, str(error))
+                actions[f"{name}.halted"] = str(error)
+        return left
+
+    def _runs_of_factory(self, actions: dict[str, Any]) -> tuple[Run, ...]:
+        """What runs in the factory; runs of migrations that do not run are ended here."""
+        theirs = [m for m in self._ports.ledger.migrations() if _is_for_factory(m)]
+        if not theirs:
+            return ()
+        try:
+            runs = self._conducting.runs()
+            for each in theirs:
+                if each.state is not MigrationState.RUNNING and (
+                    ended := self._conducting.end_all(each, runs)
+                ):
+                    actions[f"{each.name}.runs_ended"] = ended
+        except EbbError as error:
+            actions["factory.error"] = str(error)
+            return ()
+        return runs
 
     def _decided(self, source: SourceViews, board: Board) -> _Decided:
         observed = self._deciding.decide(source, board)
@@ -165,7 +212,7 @@ class Controller:
         allowance = Allowance(self._ports, source=source, rate_ru_per_s=_survey_rate(decided))
         for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
-            if view.migration.state is not MigrationState.RUNNING:
+            if not _is_running(view):
                 continue
             try:
                 self._advance(view, share, grant, allowance, actions)
@@ -179,7 +226,10 @@ class Controller:
                 halt(self._ports, name, str(error))
                 actions[f"{name}.halted"] = str(error)
             actions[f"{name}.sent"] = dispatch(
-                self._ports, board, self._ports.ledger.open_slices(name)
+                self._ports,
+                board,
+                self._ports.ledger.open_slices(name),
+                copying=view.spec.engine == "embedded",
             )
         allowance.meter.flush()
         full = allowance.throttled_on
@@ -304,16 +354,27 @@ class Completion:
             )
 
 
+def _is_running(view: Plans) -> bool:
+    return view.migration.state is MigrationState.RUNNING
+
+
+def _is_for_factory(migration: Migration) -> bool:
+    """Whether runs of it may be under way: once started, until it is complete."""
+    begun = migration.state not in {MigrationState.REGISTERED, MigrationState.COMPLETED}
+    return begun and parse_spec(migration.spec_text).engine != "embedded"
+
+
 def _demand(view: Plans) -> Demand:
     limits = view.spec.slice
+    embedded = view.spec.engine == "embedded"
     return Demand(
         migration=view.migration.name,
         priority=view.spec.priority,
-        ru_per_document=view.progress.ru_per_document,
+        ru_per_document=view.progress.ru_per_document / (1.0 if embedded else 1.0 - RUN_SHARE),
         bytes_per_document=view.progress.bytes_per_document,
         documents_max=limits.documents_max,
         bytes_max=limits.bytes_max,
-        budget_s=limits.budget_s,
+        budget_s=limits.budget_s if embedded else min(limits.budget_s, BURST_S),
         in_flight_max=limits.in_flight_max,
     )
 
@@ -339,13 +400,22 @@ def _grant(decided: _Decided, named: int) -> Grant:
     return Grant(
         budget_ru_per_s=decision.budget_ru_per_s,
         limit_ru_per_s=decision.ceiling * decision.capacity_ru_per_s,
-        shares_ru_per_s={share.migration: share.ru_per_s for share in decided.shares},
+        shares_ru_per_s={
+            view.migration.name: share.ru_per_s * _for_seats(view)
+            for view, share in zip(decided.source.views, decided.shares, strict=True)
+        },
         in_flight={share.migration: share.in_flight for share in decided.shares},
         range_ru_per_s={name: _floor_tenth(ru * copying) for name, ru in limits[:named]},
         other_ranges_ru_per_s=limits[named][1] * copying if len(limits) > named else 0.0,
         stale_at_s=decision.stale_at_s,
         reason=decision.sentence,
     )
+
+
+def _for_seats(view: Plans) -> float:
+    """Of a migration's share, what workers with a seat may spend; the rest is for runs."""
+    runs = view.spec.engine != "embedded" and _is_running(view)
+    return 1.0 - RUN_SHARE if runs else 1.0
 
 
 def _floor_tenth(ru_per_s: float) -> float:

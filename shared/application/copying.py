@@ -45,6 +45,8 @@ class Copying:
         work = read_work(self._ports, message)
         if isinstance(work, str):
             return work
+        if work.spec.engine != "embedded":
+            return f"slice {work.slice.id} is copied by a run of Data Factory"
         if work.slice.state in {SliceState.COPIED, SliceState.VALIDATING}:
             return f"slice {work.slice.id} is copied already"
         try:

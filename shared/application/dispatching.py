@@ -76,10 +76,12 @@ def dispatch_next(ports: Ports, name: str) -> int:
     migration = ports.ledger.migration(name)
     if migration.state is not MigrationState.RUNNING:
         return 0
-    return dispatch(ports, ports.boards.read(), ports.ledger.open_slices(name))
+    copying = parse_spec(migration.spec_text).engine == "embedded"
+    return dispatch(ports, ports.boards.read(), ports.ledger.open_slices(name), copying=copying)
 
 
-def dispatch(ports: Ports, board: Board, slices: tuple[Slice, ...]) -> int:
+def dispatch(ports: Ports, board: Board, slices: tuple[Slice, ...], *, copying: bool) -> int:
+    """`copying` is for slices that Ebb's own workers copy; a factory's runs need no message."""
     now_s = ports.clock.now_s()
     idle = [
         s for s in slices if not board.works_on(s.migration, s.id, now_s, copying=_is_for_copy(s))
@@ -89,7 +91,7 @@ def dispatch(ports: Ports, board: Board, slices: tuple[Slice, ...]) -> int:
     for each in unseen:
         if each.state in {SliceState.COPIED, SliceState.VALIDATING}:
             sent += _send(ports, each, VALIDATE_QUEUE, now_s)
-    waiting = next_first(board, unseen, now_s)
+    waiting = next_first(board, unseen, now_s) if copying else []
     under_way = sum(1 for s in idle if s not in unseen and _is_for_copy(s))
     for each in waiting:
         taken = len(board.spending_seats(each.migration, now_s)) + under_way

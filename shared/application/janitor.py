@@ -1,4 +1,4 @@
-"""Sweeping up: staging blobs that nothing can need any more, and old journal and metering rows.
+"""Sweeping up: unproven blobs that nothing can need any more, and old journal and metering rows.
 
 A staging blob goes only when its slice is proven, or its fence is past and no receipt names it.
 """
@@ -6,10 +6,17 @@ A staging blob goes only when its slice is proven, or its fence is past and no r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from shared.application.bundle import Ports
-from shared.domain.receipt import STAGING, read_receipt, receipt_name, staged_slice
+from shared.domain.receipt import (
+    INCOMING,
+    STAGING,
+    incoming_slice,
+    read_receipt,
+    receipt_name,
+    staged_slice,
+)
 from shared.domain.slices import Migration, MigrationState, SliceState
 from shared.domain.spec import parse_spec
 from shared.errors import EbbError, PermanentError
@@ -56,14 +63,15 @@ class Janitor:
         spec = parse_spec(migration.spec_text)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         swept = 0
-        for stored in islice(archive.stored(STAGING), BLOBS_PER_SWEEP_MAX):
+        unproven = chain(archive.stored(STAGING), archive.stored(INCOMING))
+        for stored in islice(unproven, BLOBS_PER_SWEEP_MAX):
             if self._unneeded(archive, migration.name, stored.name, now_s - stored.modified_s):
                 archive.delete(stored.name)
                 swept += 1
         return swept
 
     def _unneeded(self, archive: Archive, migration: str, blob: str, age_s: float) -> bool:
-        named = staged_slice(blob)
+        named = staged_slice(blob) or incoming_slice(blob)
         if named is None:
             return False
         slice_id, fence = named

@@ -14,7 +14,7 @@ from shared.application.bundle import Ports
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
 from shared.domain.spec import MigrationSpec, parse_spec, spec_text
-from shared.errors import Fault, Invalid, NotFound, Refused, WrongState
+from shared.errors import Fault, Invalid, NotFound, PermanentError, Refused, WrongState
 from shared.ports import Change, Entry
 
 SETTLE_S = 10  # a document's `_ts` is the server's; ten seconds cover any clock that is kept
@@ -83,6 +83,10 @@ class Status:
                 "budget_per_s": round(self.budget_ru_per_s, 1),
                 "share_per_s": round(self.share_ru_per_s, 1),
             },
+            "factory": {
+                "activity_runs": progress.activity_runs,
+                "diu_hours": round(progress.diu_hours, 4),
+            },
             "pace": self.pace_reason,
             "stalled_since_s": self.stalled_since_s,
             "forecast_s": progress.forecast_s,
@@ -111,6 +115,7 @@ class Operating:
                 "it started with; give the changed spec a new name and a new sink.prefix"
             )
         self._check_source(spec)
+        self._check_engine(spec)
         migration = Migration(
             name=spec.name,
             uid=known.uid if known else self._ports.names.new(),
@@ -142,6 +147,7 @@ class Operating:
         _require(migration, "start", _STARTABLE)
         spec = parse_spec(migration.spec_text)
         self._check_source(spec)
+        self._check_engine(spec)
         until_s = migration.until_s or self._until_s(spec)
         self._check_predecessors(spec)
         self._own_sink(migration, spec)
@@ -257,8 +263,6 @@ class Operating:
                     "that, or deploy an Ebb for the other account",
                 )
             )
-        if spec.engine != "embedded":
-            faults.append(_not_built("engine", spec.engine, "embedded"))
         if spec.retire != "keep":
             faults.append(_not_built("retire", spec.retire, "keep"))
         if spec.notify:
@@ -277,6 +281,15 @@ class Operating:
             )
             raise Invalid("the spec", (fault,))
         self._until_s(spec)
+
+    def _check_engine(self, spec: MigrationSpec) -> None:
+        if spec.engine == "embedded":
+            return
+        try:
+            self._ports.factory.check()
+        except PermanentError as error:
+            fault = Fault(path="$.engine", seen=f"saw {spec.engine!r}", advice=str(error))
+            raise Invalid("the spec", (fault,)) from error
 
     def _until_s(self, spec: MigrationSpec) -> int:
         """Where the cold range ends: fixed at the start, settled, and in the past."""

@@ -100,6 +100,8 @@ class Planning:
     def register_ranges(self, migration: Migration, spec: MigrationSpec) -> None:
         """Write down the source's feed ranges once; costs no request units."""
         source = self._source(spec)
+        # A factory's query cannot be kept to one range: there all of the source is one.
+        ranges = source.ranges() if spec.engine == "embedded" else (source.whole(),)
         plans = [
             RangePlan(
                 migration=migration.name,
@@ -108,7 +110,7 @@ class Planning:
                 until_s=migration.until_s,
                 earliest_s=0,
             )
-            for each in source.ranges()
+            for each in ranges
         ]
         known = {plan.range.id for plan in self._ports.ledger.ranges(migration.name)}
         missing = [plan for plan in plans if plan.range.id not in known]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from shared.application.bundle import Ports
 from shared.application.dispatching import Work
 from shared.domain.receipt import Promise
+from shared.domain.runs import RunCost
 from shared.domain.slices import Cause, MigrationState, Progress, Slice, SliceState, Staged
 from shared.errors import Conflict, EbbError, PermanentError, TransientError
 from shared.ports import Change
@@ -54,9 +55,19 @@ def settle_failure(
     return f"slice {settled.id} is {settled.state.value} ({cause.value}): {error}"
 
 
-def settle_copied(ports: Ports, work: Work, staged: Staged) -> Slice | None:
+def settle_copied(
+    ports: Ports, work: Work, staged: Staged, *, cost: RunCost | None = None
+) -> Slice | None:
     """Record what an attempt staged; None if someone else has the slice by now."""
-    return settle(ports, work, lambda current, totals: (current.copied(staged), totals))
+    run = cost or RunCost()
+    return settle(
+        ports,
+        work,
+        lambda current, totals: (
+            current.copied(staged),
+            totals.with_run_cost(run.activity_runs, run.diu_hours),
+        ),
+    )
 
 
 def settle_released(ports: Ports, work: Work, ru: float) -> None:

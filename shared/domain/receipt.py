@@ -63,11 +63,17 @@ def staging_name(slice_id: str, fence: int, kind: str) -> str:
 
 
 STAGING = "staging/"
+INCOMING = "incoming/"
 RECEIPTS = "receipts/"
 MANIFESTS = "manifests/"
 DATA = "data/"
 OWNER = "owner.json"
 SUMMARY = "migration.json"
+
+
+def incoming_folder(slice_id: str, fence: int) -> str:
+    """Where a run writes; each attempt within it has a file of its own."""
+    return f"{INCOMING}{slice_id}.{fence}"
 
 
 def staged_slice(name: str) -> tuple[str, int] | None:
@@ -76,6 +82,15 @@ def staged_slice(name: str) -> tuple[str, int] | None:
     if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()):  # noqa: PLR2004 - slice, fence, kind
         return None
     return parts[0], int(parts[1])
+
+
+def incoming_slice(name: str) -> tuple[str, int] | None:
+    """The slice and fence of the folder that a run's file lies in, or None for a foreign name."""
+    folder, found, _file = name.removeprefix(INCOMING).partition("/")
+    slice_id, _, fence = folder.rpartition(".")
+    if not (found and slice_id and fence.isascii() and fence.isdigit()):
+        return None
+    return slice_id, int(fence)
 
 
 def _safe(name: str) -> str:

@@ -119,6 +119,17 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunNote:
+    """Which Data Factory run works on a slice, and what is known of its copying."""
+
+    ordered_at_s: float
+    id: str = ""
+    """Empty while nobody knows whether the order arrived."""
+    copied_at_s: float = 0.0
+    documents: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
     migration: str
     extent: Extent
@@ -131,6 +142,7 @@ class Slice:
     retry_at_s: float = 0.0
     sent_at_s: float = 0.0
     staged: Staged | None = None
+    run: RunNote | None = None
     receipt_sha256: str = ""
     version: str = ""
 
@@ -150,12 +162,25 @@ class Slice:
             SliceState.COPYING,
             SliceState.QUARANTINED,
         )
-        return replace(self, state=SliceState.COPYING, fence=self.fence + 1, staged=None)
+        return replace(self, state=SliceState.COPYING, fence=self.fence + 1, staged=None, run=None)
+
+    def ordered(self, now_s: float) -> Slice:
+        """Claimed for a Data Factory run that is about to be asked for."""
+        return replace(self.claimed(), run=RunNote(ordered_at_s=now_s))
+
+    def under_run(self, note: RunNote) -> Slice:
+        self._must_be("note a run of", SliceState.COPYING)
+        return replace(self, run=note)
+
+    def doubted(self, error: str) -> Slice:
+        """What a run wrote was found wrong; the run may try again under the same fence."""
+        self._must_be("doubt", SliceState.COPYING)
+        return replace(self, error=error[:ERROR_CHARS_MAX])
 
     def released(self) -> Slice:
         """The worker gave the slice back unfinished and without fault."""
         self._must_be("release", SliceState.COPYING)
-        return replace(self, state=SliceState.PLANNED, sent_at_s=0.0)
+        return replace(self, state=SliceState.PLANNED, sent_at_s=0.0, run=None)
 
     def copied(self, staged: Staged) -> Slice:
         self._must_be("finish copying", SliceState.COPYING)
@@ -199,6 +224,7 @@ class Slice:
             retry_at_s=now_s + min(RETRY_MAX_S, RETRY_BASE_S * 2 ** (failures - 1)),
             sent_at_s=0.0,
             staged=self.staged if keep_staged else None,
+            run=None,
         )
 
     def retried(self) -> Slice:
@@ -250,6 +276,8 @@ class Progress:
     ru_per_document: float = 0.0
     bytes_per_document: float = 0.0
     surveyed: bool = False
+    activity_runs: int = 0
+    diu_hours: float = 0.0
     forecast_s: float | None = None
     started_at_s: float = 0.0
     completed_at_s: float = 0.0
@@ -268,6 +296,13 @@ class Progress:
             superseded=self.superseded + staged.superseded,
             slices_proven=self.slices_proven + 1,
         ).learned(staged)
+
+    def with_run_cost(self, activity_runs: int, diu_hours: float) -> Progress:
+        return replace(
+            self,
+            activity_runs=self.activity_runs + activity_runs,
+            diu_hours=self.diu_hours + diu_hours,
+        )
 
     def learned(self, staged: Staged) -> Progress:
         """With the measured cost and size of documents moved towards what this slice showed."""

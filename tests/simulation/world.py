@@ -14,7 +14,9 @@ from typing import Any
 from shared.adapters.memory import (
     MemoryArchives,
     MemoryBoards,
+    MemoryCallbacks,
     MemoryClock,
+    MemoryFactory,
     MemoryIncidents,
     MemoryJournal,
     MemoryLease,
@@ -80,6 +82,9 @@ class MemorySource:
     def ranges(self) -> tuple[FeedRange, ...]:
         return tuple(FeedRange(id=f"r{i:03d}", token=str(i)) for i in range(self.ranges_count))
 
+    def whole(self) -> FeedRange:
+        return FeedRange(id="all", token="all")
+
     def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
         return {each.id: (each.token,) for each in ranges}
 
@@ -104,7 +109,8 @@ class MemorySource:
             document
             for key, document in sorted(self.documents.items())
             if extent.window.lo_s <= document["_ts"] < extent.window.hi_s
-            and sum(map(ord, document["pk"])) % self.ranges_count == int(extent.range.token)
+            and extent.range.token
+            in {"all", str(sum(map(ord, document["pk"])) % self.ranges_count)}
             and (low is None or key >= low)
             and (high is None or key < high)
             and (query.ids is None or key in query.ids)
@@ -306,6 +312,8 @@ def make_world(seed: int, *, ranges: int = 1) -> World:
         archives=MemoryArchives(clock),
         table_format=ParquetFormat(),
         scratch=MemoryScratch(),
+        factory=MemoryFactory(clock),
+        callbacks=MemoryCallbacks(),
     )
     unlucky = Ports(
         **{

@@ -6,6 +6,7 @@ They keep the ports' promises as the real ones do: the contract suite runs over 
 from __future__ import annotations
 
 from shared.adapters.memory.archive import MemoryArchive, MemoryArchives, MemoryWriter
+from shared.adapters.memory.factory import MemoryCallbacks, MemoryFactory
 from shared.adapters.memory.ledger import MemoryLedger
 from shared.adapters.memory.logs import MemoryIncidents, MemoryJournal, MemoryMetering
 from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
@@ -22,7 +23,9 @@ __all__ = [
     "MemoryArchive",
     "MemoryArchives",
     "MemoryBoards",
+    "MemoryCallbacks",
     "MemoryClock",
+    "MemoryFactory",
     "MemoryIncidents",
     "MemoryJournal",
     "MemoryLease",
