@@ -1,0 +1,233 @@
+"""Carries out one Copy: reads pages from Cosmos DB, unpaced, and writes one Parquet file."""
+
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+from azure.core.exceptions import AzureError
+from azure.cosmos import CosmosClient
+from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient
+
+from sandbox.factory.conversion import Translator, table
+from sandbox.factory.failures import ActivityFailed, copy_failed
+
+# What the account's traffic series calls a Copy, by what its client calls itself.
+ORIGIN = "adf"
+# Cosmos DB's clients and Data Factory repeat a throttled request nine times.
+THROTTLE_RETRIES = 9
+# Data Factory's own default: the service decides, up to a thousand.
+PAGE_SIZE_DEFAULT = -1
+_CODECS = {"none": "none", "snappy": "snappy", "gzip": "gzip"}
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPlan:
+    """One Copy with every expression resolved."""
+
+    account_endpoint: str
+    database: str
+    collection: str
+    query: str
+    page_size: int
+    blob_endpoint: str
+    container: str
+    path: str
+    codec: str
+    translator: Translator
+    units: int
+    checks_counts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What this Copy does beyond its plan."""
+
+    page_delay_s: float
+    leaves_half: bool
+    # drop_row, double_row, alter_document, copy_fails, or nothing.
+    fault: str | None
+    # How long it waits before it writes, asked at that moment.
+    late_s: Callable[[], float]
+
+
+class Stopped(Exception):
+    """The Copy was cancelled."""
+
+
+class Copier:
+    """Reads and writes with the factory's own identity, from as many threads as there are runs."""
+
+    def __init__(self, *, ca_file: str, storage: dict[str, str]) -> None:
+        """Take what opens storage: Azurite accepts no tokens over http, so it is a key."""
+        self._ca_file = ca_file
+        self._storage_endpoint = storage["blob_endpoint"]
+        self._blobs = BlobServiceClient.from_connection_string(storage["connection_string"])
+        self._accounts: dict[str, CosmosClient] = {}
+        self._lock = threading.Lock()
+
+    def copy(self, plan: CopyPlan, habits: Habits, stop: threading.Event) -> Data:
+        """Read everything, write one file, and return what the activity's output says."""
+        began_s = time.monotonic()
+        if habits.fault == "copy_fails":
+            raise copy_failed("CosmosDbSqlApiOperationFailed", "CosmosDbSqlApi operation Failed.")
+        documents: list[Data] = []
+        for page in self._pages(plan):
+            documents += page
+            if stop.wait(habits.page_delay_s):
+                self._leave(plan, habits, documents)
+                raise Stopped
+        read, bytes_read = len(documents), sum(len(json.dumps(d)) for d in documents)
+        content = _file(_harmed(documents, habits.fault), plan)
+        if stop.wait(habits.late_s()):
+            self._leave(plan, habits, documents)
+            raise Stopped
+        self._write(plan, content)
+        return _output(
+            plan,
+            rows=read,
+            read=bytes_read,
+            written=len(content),
+            took_s=time.monotonic() - began_s,
+        )
+
+    def _pages(self, plan: CopyPlan) -> Iterator[list[Data]]:
+        client = self._account(plan.account_endpoint)
+        container = client.get_database_client(plan.database).get_container_client(plan.collection)
+        try:
+            pages = container.query_items(
+                plan.query,
+                enable_cross_partition_query=True,
+                max_item_count=plan.page_size,
+            ).by_page()
+            for page in pages:
+                yield list(page)
+        except AzureError as error:
+            raise copy_failed(
+                "CosmosDbSqlApiOperationFailed",
+                f"CosmosDbSqlApi operation Failed. ErrorMessage: {error.message}.",
+            ) from error
+
+    def _account(self, endpoint: str) -> CosmosClient:
+        with self._lock:
+            if endpoint not in self._accounts:
+                self._accounts[endpoint] = CosmosClient(
+                    endpoint,
+                    credential=DefaultAzureCredential(),
+                    connection_verify=self._ca_file,
+                    enable_endpoint_discovery=False,
+                    user_agent_suffix=ORIGIN,
+                    retry_throttle_total=THROTTLE_RETRIES,
+                )
+            return self._accounts[endpoint]
+
+    def _leave(self, plan: CopyPlan, habits: Habits, documents: list[Data]) -> None:
+        if habits.leaves_half and documents:
+            content = _file(documents, plan)
+            self._write(plan, content[: len(content) // 2])
+
+    def _write(self, plan: CopyPlan, content: bytes) -> None:
+        if plan.blob_endpoint.rstrip("/") != self._storage_endpoint.rstrip("/"):
+            raise copy_failed(
+                "AzureBlobFailedToGetContainer",
+                f"The remote name could not be resolved: {plan.blob_endpoint!r} is not the "
+                f"sandbox's storage, which is {self._storage_endpoint}",
+            )
+        try:
+            blob = self._blobs.get_blob_client(plan.container, plan.path)
+            blob.upload_blob(content, overwrite=True)
+        except AzureError as error:
+            raise copy_failed("AzureBlobOperationFailed", str(error).partition("\n")[0]) from error
+
+
+def _file(documents: list[Data], plan: CopyPlan) -> bytes:
+    written = io.BytesIO()
+    if plan.codec not in _CODECS:
+        raise copy_failed("ParquetInvalidCodec", f"the codec {plan.codec!r} is not supported")
+    pq.write_table(table(documents, plan.translator), written, compression=_CODECS[plan.codec])
+    return written.getvalue()
+
+
+def _harmed(documents: list[Data], fault: str | None) -> list[Data]:
+    if not documents or fault is None:
+        return documents
+    if fault == "drop_row":
+        return documents[:-1]
+    if fault == "double_row":
+        return [*documents, documents[-1]]
+    altered = {**json.loads(documents[-1].get("document", "{}")), "altered": True}
+    return [*documents[:-1], {**documents[-1], "document": json.dumps(altered)}]
+
+
+def _output(plan: CopyPlan, *, rows: int, read: int, written: int, took_s: float) -> Data:
+    # Billed by the whole minute.
+    units_h = plan.units * math.ceil(max(took_s, 1.0) / 60) / 60
+    billing = {"activityType": "DataMovement", "billableDuration": [{"Managed": units_h}]}
+    output: Data = {
+        "dataRead": read,
+        "dataWritten": written,
+        "filesWritten": 1,
+        "sourcePeakConnections": 1,
+        "sinkPeakConnections": 1,
+        "rowsRead": rows,
+        "rowsCopied": rows,
+        "copyDuration": max(1, round(took_s)),
+        "throughput": round(read / 1024 / max(took_s, 0.001), 3),
+        "errors": [],
+        "effectiveIntegrationRuntime": "AutoResolveIntegrationRuntime (West Europe)",
+        "usedDataIntegrationUnits": plan.units,
+        "billingReference": json.dumps(billing, separators=(",", ":")),
+        "usedParallelCopies": 1,
+        "durationInQueue": {"integrationRuntimeQueue": 0},
+    }
+    if plan.checks_counts:
+        # Rows are counted, contents are not looked at.
+        output["dataConsistencyVerification"] = {
+            "VerificationResult": "Verified",
+            "InconsistentData": "None",
+        }
+    return output
+
+
+def unit_hours_of(output: Data) -> float:
+    """Return the hours of data integration units that an activity's output bills."""
+    billed = json.loads(output.get("billingReference", "{}")).get("billableDuration", [])
+    return float(sum(entry["Managed"] for entry in billed))
+
+
+def copy_plan(inner: Data, source: Data, sink: Data) -> CopyPlan:
+    """Read a Copy's resolved properties, and those of its two datasets, into a plan."""
+    translator = inner.get("translator") or {}
+    units = inner.get("dataIntegrationUnits", 4)
+    if not isinstance(units, int) or not 2 <= units <= 256:  # noqa: PLR2004 - Azure's own bounds
+        raise ActivityFailed("2100", f"dataIntegrationUnits {units!r} is not between 2 and 256")
+    location = sink["location"]
+    path = "/".join(
+        str(part).strip("/") for part in (location.get("folderPath"), location["fileName"]) if part
+    )
+    return CopyPlan(
+        account_endpoint=source["accountEndpoint"],
+        database=source["database"],
+        collection=source["collectionName"],
+        query=inner["source"].get("query") or "SELECT * FROM c",
+        page_size=int(inner["source"].get("pageSize", PAGE_SIZE_DEFAULT)),
+        blob_endpoint=sink["serviceEndpoint"],
+        container=location["container"],
+        path=path,
+        codec=str(sink.get("compressionCodec", "snappy")),
+        translator=Translator(
+            mappings=translator.get("mappings") or (),
+            complex_to_text=bool(translator.get("mapComplexValuesToString")),
+            detects_times=inner["source"].get("detectDatetime") is not False,
+        ),
+        units=units,
+        checks_counts=bool(inner.get("validateDataConsistency")),
+    )
