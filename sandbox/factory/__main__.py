@@ -8,6 +8,7 @@ import asyncio
 import json
 import ssl
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def main() -> None:
     """Serve until the parent is gone."""
     options = _parser().parse_args()
     die_with_parent()
+    # azure-cosmos verifies no certificate on loopback, and urllib3 says so at every request.
+    warnings.filterwarnings("ignore", message="Unverified HTTPS request")
     asyncio.run(_serve(options))
 
 

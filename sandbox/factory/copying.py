@@ -5,25 +5,20 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.parquet as pq
 from azure.core.exceptions import AzureError
-from azure.cosmos import CosmosClient
-from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
 from sandbox.factory.conversion import Translator, table
 from sandbox.factory.failures import ActivityFailed, copy_failed
+from sandbox.factory.reading import Reader, Stopped, Wanted
 
-# What the account's traffic series calls a Copy, by what its client calls itself.
-ORIGIN = "adf"
-# Cosmos DB's clients and Data Factory repeat a throttled request nine times.
-THROTTLE_RETRIES = 9
 # Data Factory's own default: the service decides, up to a thousand.
-PAGE_SIZE_DEFAULT = -1
+PAGE_ROWS_DEFAULT = -1
 _CODECS = {"none": "none", "snappy": "snappy", "gzip": "gzip"}
 
 Data = dict[str, Any]
@@ -33,11 +28,7 @@ Data = dict[str, Any]
 class CopyPlan:
     """One Copy with every expression resolved."""
 
-    account_endpoint: str
-    database: str
-    collection: str
-    query: str
-    page_size: int
+    wanted: Wanted
     blob_endpoint: str
     container: str
     path: str
@@ -59,20 +50,14 @@ class Habits:
     late_s: Callable[[], float]
 
 
-class Stopped(Exception):
-    """The Copy was cancelled."""
-
-
 class Copier:
     """Reads and writes with the factory's own identity, from as many threads as there are runs."""
 
     def __init__(self, *, ca_file: str, storage: dict[str, str]) -> None:
         """Take what opens storage: Azurite accepts no tokens over http, so it is a key."""
-        self._ca_file = ca_file
+        self._reader = Reader(ca_file=ca_file)
         self._storage_endpoint = storage["blob_endpoint"]
         self._blobs = BlobServiceClient.from_connection_string(storage["connection_string"])
-        self._accounts: dict[str, CosmosClient] = {}
-        self._lock = threading.Lock()
 
     def copy(self, plan: CopyPlan, habits: Habits, stop: threading.Event) -> Data:
         """Read everything, write one file, and return what the activity's output says."""
@@ -80,16 +65,14 @@ class Copier:
         if habits.fault == "copy_fails":
             raise copy_failed("CosmosDbSqlApiOperationFailed", "CosmosDbSqlApi operation Failed.")
         documents: list[Data] = []
-        for page in self._pages(plan):
-            documents += page
-            if stop.wait(habits.page_delay_s):
-                self._leave(plan, habits, documents)
-                raise Stopped
+        try:
+            self._read(plan, habits, documents, stop)
+        except Stopped:
+            self._leave(plan, habits, documents)
+            raise
         read, bytes_read = len(documents), sum(len(json.dumps(d)) for d in documents)
         content = _file(_harmed(documents, habits.fault), plan)
-        if stop.wait(habits.late_s()):
-            self._leave(plan, habits, documents)
-            raise Stopped
+        time.sleep(habits.late_s())
         self._write(plan, content)
         return _output(
             plan,
@@ -99,35 +82,13 @@ class Copier:
             took_s=time.monotonic() - began_s,
         )
 
-    def _pages(self, plan: CopyPlan) -> Iterator[list[Data]]:
-        client = self._account(plan.account_endpoint)
-        container = client.get_database_client(plan.database).get_container_client(plan.collection)
-        try:
-            pages = container.query_items(
-                plan.query,
-                enable_cross_partition_query=True,
-                max_item_count=plan.page_size,
-            ).by_page()
-            for page in pages:
-                yield list(page)
-        except AzureError as error:
-            raise copy_failed(
-                "CosmosDbSqlApiOperationFailed",
-                f"CosmosDbSqlApi operation Failed. ErrorMessage: {error.message}.",
-            ) from error
-
-    def _account(self, endpoint: str) -> CosmosClient:
-        with self._lock:
-            if endpoint not in self._accounts:
-                self._accounts[endpoint] = CosmosClient(
-                    endpoint,
-                    credential=DefaultAzureCredential(),
-                    connection_verify=self._ca_file,
-                    enable_endpoint_discovery=False,
-                    user_agent_suffix=ORIGIN,
-                    retry_throttle_total=THROTTLE_RETRIES,
-                )
-            return self._accounts[endpoint]
+    def _read(
+        self, plan: CopyPlan, habits: Habits, documents: list[Data], stop: threading.Event
+    ) -> None:
+        for page in self._reader.pages(plan.wanted, stop):
+            documents += page
+            if stop.wait(habits.page_delay_s):
+                raise Stopped
 
     def _leave(self, plan: CopyPlan, habits: Habits, documents: list[Data]) -> None:
         if habits.leaves_half and documents:
@@ -214,11 +175,13 @@ def copy_plan(inner: Data, source: Data, sink: Data) -> CopyPlan:
         str(part).strip("/") for part in (location.get("folderPath"), location["fileName"]) if part
     )
     return CopyPlan(
-        account_endpoint=source["accountEndpoint"],
-        database=source["database"],
-        collection=source["collectionName"],
-        query=inner["source"].get("query") or "SELECT * FROM c",
-        page_size=int(inner["source"].get("pageSize", PAGE_SIZE_DEFAULT)),
+        wanted=Wanted(
+            account_endpoint=source["accountEndpoint"],
+            database=source["database"],
+            collection=source["collectionName"],
+            query=inner["source"].get("query") or "SELECT * FROM c",
+            page_rows=int(inner["source"].get("pageSize", PAGE_ROWS_DEFAULT)),
+        ),
         blob_endpoint=sink["serviceEndpoint"],
         container=location["container"],
         path=path,

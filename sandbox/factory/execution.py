@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from sandbox.factory.conduct import Conduct
-from sandbox.factory.copying import Copier, Habits, Stopped, copy_plan
+from sandbox.factory.copying import Copier, Habits, copy_plan
 from sandbox.factory.expressions import ExpressionError, Expressions, Scope
 from sandbox.factory.failures import ActivityFailed
 from sandbox.factory.parameters import BadParameters, fitted
+from sandbox.factory.reading import Stopped
 from sandbox.factory.records import (
     CANCELLED,
     FAILED,
