@@ -122,6 +122,10 @@ class AdminClient:
         """Replace the traffic so far by what the account's past is told to have been."""
         self._object("POST", "/history", asdict(history))
 
+    def open_factory(self, url: str) -> None:
+        """Let callers of the management endpoint through to a factory that listens there."""
+        self._object("PUT", "/factory", {"url": url})
+
     def reset(self) -> None:
         """Forget traffic, debts and faults; limits and prices stay."""
         self._object("POST", "/reset")

@@ -11,13 +11,12 @@ from aiohttp import web
 
 from sandbox.cosmos.account import Account
 from sandbox.cosmos.series import MINUTE_S, Cell, Tally
+from sandbox.factory.door import AUDIENCES as MANAGEMENT_AUDIENCES
+from sandbox.factory.door import REQUEST_BYTES_MAX, FactoryDoor
 from sandbox.identity import TokenIssuer
 from sandbox.logs import logs_route
 
 NAMESPACE = "Microsoft.DocumentDB/databaseAccounts"
-MANAGEMENT_AUDIENCES = frozenset(
-    {"https://management.azure.com", "https://management.core.windows.net"}
-)
 REGION = "westeurope"
 # Azure Monitor answers at most 1,440 points a series at the grains supported here.
 POINTS_MAX = 1440
@@ -117,8 +116,8 @@ def metrics_answer(
     }
 
 
-def monitor_app(account: Account, issuer: TokenIssuer) -> web.Application:
-    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`, and the logs beside it."""
+def monitor_app(account: Account, issuer: TokenIssuer, door: FactoryDoor) -> web.Application:
+    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`, the logs and the factory."""
     suffix = "/providers/microsoft.insights/metrics"
 
     async def metrics(request: web.Request) -> web.Response:
@@ -149,7 +148,8 @@ def monitor_app(account: Account, issuer: TokenIssuer) -> web.Application:
             metrics_answer(account, query, resource_id=account.resource_id, now_s=time.time())
         )
 
-    app = web.Application()
+    app = web.Application(client_max_size=REQUEST_BYTES_MAX)
+    door.add_to(app)
     app.router.add_get("/{tail:.*}", metrics)
     app.router.add_routes([logs_route(account, issuer)])
     return app

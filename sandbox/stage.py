@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from sandbox.cosmos.account import History
 from sandbox.cosmos.backing import Backing
 from sandbox.cosmos.meter import Secrets
 from sandbox.errors import SandboxError
+from sandbox.factory.admin import FactoryAdmin
+from sandbox.factory.conduct import Conduct
 from sandbox.identity import IDENTITY_PATH
 from sandbox.logs import WORKSPACE_ID
 from sandbox.processes import Child, Processes, find_node_modules
@@ -29,6 +31,10 @@ from sandbox.processes import Child, Processes, find_node_modules
 RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-0000000000eb/resourceGroups/rg-sandbox"
     "/providers/Microsoft.DocumentDB/databaseAccounts/cosmos-sandbox"
+)
+FACTORY_RESOURCE_ID = (
+    "/subscriptions/00000000-0000-0000-0000-0000000000eb/resourceGroups/rg-sandbox"
+    "/providers/Microsoft.DataFactory/factories/adf-sandbox"
 )
 # Room for 2 GB of documents, as objects beside their text; Node takes only what it uses.
 NODE_HEAP_MB = 12_288
@@ -51,6 +57,8 @@ class SandboxOptions:
     # Log Analytics takes 20 seconds to three minutes, by Microsoft's own account.
     logs_lag_s: float = 180.0
     with_storage: bool = True
+    # None: no Data Factory. Loading its expression engine takes some four seconds.
+    factory: Conduct | None = None
     storage_location: Path | None = None
     scratch_dir: Path | None = None
     node_modules: Path | None = None
@@ -72,6 +80,8 @@ class Sandbox:
     resource_id: str
     admin: AdminClient
     processes: Processes
+    factory_resource_id: str = ""
+    factory_url: str = ""
 
     @property
     def storage_connection_string(self) -> str:
@@ -85,6 +95,14 @@ class Sandbox:
     def backing(self) -> Backing:
         """The way past the meter, for seeding."""
         return Backing(url=self.backing_url, partitions=self.partitions)
+
+    @property
+    def factory(self) -> FactoryAdmin:
+        """The data factory's faults, durations, runs and bill."""
+        if not self.factory_url:
+            message = "asking for the sandbox's data factory: started without; give it a Conduct"
+            raise SandboxError(message)
+        return FactoryAdmin(url=self.factory_url)
 
     def identity_settings(self) -> dict[str, str]:
         """Return what DefaultAzureCredential needs in its environment."""
@@ -106,6 +124,7 @@ class Sandbox:
             "EBB_CA_FILE": str(self.ca_file),
             "EBB_TICK_SCHEDULE": "*/5 * * * * *",
             "EBB_JANITOR_SCHEDULE": "0 */10 * * * *",
+            "EBB_FACTORY_RESOURCE_ID": self.factory_resource_id,
             **self.identity_settings(),
         }
 
@@ -131,7 +150,7 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
         backing_url = f"http://127.0.0.1:{_announced(backing)['port']}"
         meter = _start_meter(processes, chosen, certificates, meter_secrets, backing_url)
         ports = _announced(meter)
-        yield Sandbox(
+        sandbox = Sandbox(
             cosmos_endpoint=f"https://127.0.0.1:{ports['cosmos_port']}/",
             cosmos_key=meter_secrets.cosmos_key,
             management_endpoint=f"https://127.0.0.1:{ports['monitor_port']}",
@@ -145,6 +164,10 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
             admin=AdminClient(url=f"http://127.0.0.1:{ports['admin_port']}"),
             processes=processes,
         )
+        if chosen.factory is not None:
+            url = _start_factory(sandbox, chosen.factory)
+            sandbox = replace(sandbox, factory_url=url, factory_resource_id=FACTORY_RESOURCE_ID)
+        yield sandbox
 
 
 def write_local_settings(path: Path, values: dict[str, str]) -> None:
@@ -174,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loss_share=given.loss_share,
         history=History(minutes=given.history_minutes, ru_per_s=given.history_ru_per_s),
         storage_location=given.storage_location,
+        factory=Conduct(time_scale=given.factory_time_scale) if given.factory else None,
     )
     try:
         with start_sandbox(options) as sandbox:
@@ -181,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 **sandbox.settings(),
                 "cosmos_key": sandbox.cosmos_key,
                 "admin": sandbox.admin.url,
+                "factory_admin": sandbox.factory_url,
             }
             if given.settings_file:
                 write_local_settings(given.settings_file, sandbox.settings())
@@ -238,6 +263,38 @@ def _start_meter(
     return processes.start("meter", [sys.executable, "-m", "sandbox.cosmos.meter", *arguments])
 
 
+def _start_factory(sandbox: Sandbox, conduct: Conduct) -> str:
+    if sandbox.storage is None:
+        message = "starting the data factory: it needs storage; leave with_storage at True"
+        raise SandboxError(message)
+    secrets_file = sandbox.processes.scratch_dir / "factory-secrets.json"
+    secrets_file.touch(mode=0o600)
+    secrets_file.write_text(
+        json.dumps(
+            {
+                "blob_endpoint": sandbox.storage.blob_endpoint,
+                "connection_string": sandbox.storage.connection_string,
+            }
+        )
+    )
+    flags = {
+        "resource-id": FACTORY_RESOURCE_ID,
+        "management-endpoint": sandbox.management_endpoint,
+        "ca-file": sandbox.ca_file,
+        "secrets-file": secrets_file,
+        "conduct": json.dumps(asdict(conduct)),
+    }
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    child = sandbox.processes.start(
+        "factory",
+        [sys.executable, "-m", "sandbox.factory", *arguments],
+        extra_env=sandbox.identity_settings(),
+    )
+    url = f"http://127.0.0.1:{_announced(child)['port']}"
+    sandbox.admin.open_factory(url)
+    return f"{url}/admin"
+
+
 def _announced(child: Child) -> dict[str, Any]:
     return dict(json.loads(child.wait_for(r"^\{.*\}$")[0]))
 
@@ -265,6 +322,10 @@ def _parser() -> argparse.ArgumentParser:
         "--history-minutes", type=int, default=0, help="life before the sandbox began"
     )
     parser.add_argument("--history-ru-per-s", type=float, default=0.0)
+    parser.add_argument("--factory", action="store_true", help="with a data factory")
+    parser.add_argument(
+        "--factory-time-scale", type=float, default=1.0, help="1: its waits are as long as Azure's"
+    )
     parser.add_argument(
         "--storage-location", type=Path, help="keep Azurite's data here instead of in memory"
     )

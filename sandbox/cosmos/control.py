@@ -10,13 +10,14 @@ from sandbox.cosmos.account import Account, History, backfill
 from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.faults import fault_rule
 from sandbox.errors import SandboxError
+from sandbox.factory.door import FactoryDoor
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def control_app(account: Account) -> web.Application:
+def control_app(account: Account, door: FactoryDoor) -> web.Application:
     """Serve the account's controls."""
-    control = _Control(account)
+    control = _Control(account, door)
     app = web.Application(middlewares=[_problems])
     app.router.add_get("/state", control.state)
     app.router.add_put("/limits", control.limits)
@@ -29,12 +30,14 @@ def control_app(account: Account) -> web.Application:
     app.router.add_delete("/faults", control.clear_faults)
     app.router.add_post("/reset", control.reset)
     app.router.add_post("/history", control.history)
+    app.router.add_put("/factory", control.factory)
     return app
 
 
 class _Control:
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, door: FactoryDoor) -> None:
         self._account = account
+        self._door = door
 
     async def state(self, _: web.Request) -> web.Response:
         account = self._account
@@ -99,6 +102,10 @@ class _Control:
         self._account.series.clear()
         partitions = self._account.partitions
         backfill(self._account.series, told, partitions=partitions, now_s=time.time())
+        return await self.state(request)
+
+    async def factory(self, request: web.Request) -> web.Response:
+        self._door.url = str((await request.json())["url"])
         return await self.state(request)
 
     async def reset(self, request: web.Request) -> web.Response:

@@ -22,6 +22,7 @@ from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.control import control_app
 from sandbox.cosmos.proxy import REQUEST_BYTES_MAX, MeteredProxy
 from sandbox.cosmos.windows import RequestUnitWindow
+from sandbox.factory.door import FactoryDoor
 from sandbox.identity import TokenIssuer, identity_app
 from sandbox.lifeline import die_with_parent
 from sandbox.monitor import monitor_app
@@ -52,15 +53,16 @@ async def _serve(options: argparse.Namespace) -> None:
     account = _account(options)
     gate = Gate(key=secrets.cosmos_key, issuer=issuer, audiences=_COSMOS_AUDIENCES)
     proxy = MeteredProxy(account, gate, backing_url=options.backing_url)
+    door = FactoryDoor(issuer)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(options.certificate, options.certificate_key)
     ports = {
         "cosmos_port": await _listen(_proxy_app(proxy), tls),
-        "monitor_port": await _listen(monitor_app(account, issuer), tls),
+        "monitor_port": await _listen(monitor_app(account, issuer, door), tls),
         "identity_port": await _listen(
             identity_app(issuer, header_secret=secrets.identity_header), None
         ),
-        "admin_port": await _listen(control_app(account), None),
+        "admin_port": await _listen(control_app(account, door), None),
     }
     sys.stdout.write(json.dumps(ports) + "\n")
     sys.stdout.flush()

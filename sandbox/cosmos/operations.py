@@ -90,7 +90,7 @@ def query_text(body: bytes) -> str:
 def origin_of(user_agent: str) -> str:
     """Say who sent a request, by what its client calls itself."""
     lowered = user_agent.lower()
-    return next((origin for origin in ("ebb", "business") if origin in lowered), "other")
+    return next((origin for origin in ("ebb", "business", "adf") if origin in lowered), "other")
 
 
 def _is_true(headers: Mapping[str, str], name: str) -> bool:
