@@ -25,6 +25,7 @@ from sandbox.admin import SeriesRow
 from sandbox.business import Business, BusinessOptions, Profile, Spike, start_business
 from sandbox.cosmos.account import History
 from sandbox.errors import SandboxError
+from sandbox.factory.conduct import Conduct
 from sandbox.rehearsal import FunctionApp, function_app, keep_archive, status_of
 from sandbox.seeding import SeedPlan, SeedReport, seed_container
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
@@ -38,15 +39,20 @@ DATABASE, CONTAINER, ARCHIVE = "appdb", "records", "archive"
 REPORT_FILE = Path("demo-report.json")
 PROGRESS_EVERY_S = 5.0
 ENDS_WITHIN_S = 900.0
+FACTORY_TIME_SCALE = 0.2  # Azure's waits, as much shorter as the rehearsal is
 THROTTLED_SHARE_MAX = 0.001
 WARM_UP_S = 5.0  # the business's first requests open connections; they tell nothing
 ALONE_S = 20.0
 SPIKE_AFTER_S = 35.0
 SPIKE_S = 30.0
+# Where a factory copies: the business says that it needs everything, while runs are under way.
+PUSH_AFTER_S = 75.0
+PUSH_S = 15
 HISTORY_MINUTES = 1_440  # a day, as Monitor would give for an account that lives
 
 SPEC = f"""\
 name: {NAME}
+engine: {{engine}}
 source:
   account: cosmos-sandbox
   database: {DATABASE}
@@ -87,13 +93,14 @@ class Scale:
     spike: float = 0.6
     ceiling: float = 0.8
     seed: int = 1
+    engine: str = "embedded"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rehearsal; 0 only if everything is proven and the business was left alone."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    scale = Scale(documents=options.documents, seed=options.seed)
+    scale = Scale(documents=options.documents, seed=options.seed, engine=options.engine)
     try:
         report = rehearse(scale, console, keep=os.environ.get("DEMO_KEEP", ""))
     except KeyboardInterrupt:
@@ -112,9 +119,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def rehearse(scale: Scale, console: Console, *, keep: str) -> dict[str, Any]:
     """Bring everything up, migrate while the business works, and take everything down."""
-    options = SandboxOptions(ru_per_s=scale.ru_per_s, lag_s=5.0, seed=scale.seed)
+    options = SandboxOptions(
+        ru_per_s=scale.ru_per_s,
+        lag_s=5.0,
+        seed=scale.seed,
+        factory=Conduct(time_scale=FACTORY_TIME_SCALE) if scale.engine == "adf" else None,
+    )
     with ExitStack() as stack:
-        console.print("starting Azurite, the Cosmos stand-in, its RU meter and Azure Monitor …")
+        parts = "Azurite, the Cosmos stand-in, its RU meter and Azure Monitor"
+        console.print(f"starting {parts}{', and a Data Factory' * bool(options.factory)} …")
         sandbox = stack.enter_context(start_sandbox(options))
         plan = SeedPlan(
             documents=scale.documents,
@@ -132,6 +145,9 @@ def rehearse(scale: Scale, console: Console, *, keep: str) -> dict[str, Any]:
         sandbox.admin.tell_history(past)
         business = stack.enter_context(_business(sandbox, seeded, scale))
         app = stack.enter_context(function_app(sandbox))
+        if options.factory is not None:
+            told = app.at_the_terminal("adf", "deploy")
+            console.print(f"  {len(told)} parts of Ebb's pipeline deployed from infra/adf")
         console.print(f"the function app answers at {app.url}; the business works alone …")
         time.sleep(WARM_UP_S)
         business.mark("alone")
@@ -166,11 +182,16 @@ def _business(
 
 
 def _migrate(app: FunctionApp, scale: Scale, console: Console) -> dict[str, Any]:
-    spec = SPEC.format(ru_per_s=scale.ru_per_s, ceiling=scale.ceiling)
+    spec = SPEC.format(ru_per_s=scale.ru_per_s, ceiling=scale.ceiling, engine=scale.engine)
     app.remote.call("PUT", f"migrations/{NAME}", spec)
     app.remote.call("POST", f"migrations/{NAME}/start")
-    until_s = time.monotonic() + ENDS_WITHIN_S
-    while time.monotonic() < until_s:
+    began_s = time.monotonic()
+    pushed = False
+    while time.monotonic() < began_s + ENDS_WITHIN_S:
+        if scale.engine == "adf" and not pushed and time.monotonic() > began_s + PUSH_AFTER_S:
+            pushed = True
+            app.remote.call("POST", "pressure", json.dumps({"for_s": PUSH_S, "why": "a sale"}))
+            console.print("the business asks for everything for a while: runs are cancelled …")
         status = status_of(app, NAME)
         console.print(_progress_line(status), markup=False)
         if status["state"] in ENDED:
@@ -220,7 +241,7 @@ def _report(run: Run, status: Mapping[str, Any], span: tuple[float, float]) -> d
         "throttled_share": throttled_share,
         **_utilization(series, scale, span),
         "ceiling": scale.ceiling,
-        "ru_spent": round(sum(row.ru for row in series if row.origin == "ebb"), 1),
+        "ru_spent": round(sum(row.ru for row in series if row.origin in {"ebb", "adf"}), 1),
         "ru_per_document": status["ru"]["per_document"],
         "forecast_s": round(status["forecast_s"] or 0.0, 1),
         "actual_s": round(status["completed_at_s"] - status["started_at_s"], 1)
@@ -229,11 +250,27 @@ def _report(run: Run, status: Mapping[str, Any], span: tuple[float, float]) -> d
         "batch_sizes": _batch_sizes(decisions),
         "reasons": dict(Counter(each["reason"] for each in decisions)),
         "engine": status["engine"],
+        "factory": _factory(run, status),
         "fingerprint": status["fingerprint"],
         "state": status["state"],
         "faults": verified.faults,
         "blob_mb": round(status["bytes"]["blobs"] / 1e6, 1),
         "document_mb": round(status["bytes"]["documents"] / 1e6, 1),
+    }
+
+
+def _factory(run: Run, status: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the factory did and would cost, by its own bill and as Ebb tells it."""
+    if run.scale.engine != "adf":
+        return None
+    bill = run.sandbox.factory.bill()
+    runs = Counter(each["status"] for each in run.sandbox.factory.runs())
+    return {
+        "runs": dict(runs),
+        "activity_runs": bill.activity_runs,
+        "unit_hours": round(bill.unit_hours, 4),
+        "usd": round(bill.usd, 4),
+        "as_ebb_tells": status["factory"],
     }
 
 
@@ -278,6 +315,7 @@ def _verdict_table(report: Mapping[str, Any]) -> Table:
         "forecast and actual": f"{report['forecast_s']} s and {report['actual_s']} s",
         "batch sizes": ", ".join(map(str, report["batch_sizes"])),
         "reasons": ", ".join(f"{k} {v}" for k, v in report["reasons"].items()),
+        **_factory_row(report["factory"]),
         "size": f"{report['document_mb']} MB of documents, {report['blob_mb']} MB of Parquet",
         "fingerprint": str(report["fingerprint"]),
     }
@@ -288,9 +326,17 @@ def _verdict_table(report: Mapping[str, Any]) -> Table:
     return table
 
 
+def _factory_row(factory: Mapping[str, Any] | None) -> dict[str, str]:
+    if factory is None:
+        return {}
+    runs = ", ".join(f"{count} {status.lower()}" for status, count in factory["runs"].items())
+    bill = f"{factory['activity_runs']} activity runs, {factory['unit_hours']} DIU hours"
+    return {"factory": f"{runs}; {bill}: {factory['usd']} USD"}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
-    parser.add_argument("--engine", choices=["embedded"], default="embedded")
+    parser.add_argument("--engine", choices=["embedded", "adf"], default="embedded")
     parser.add_argument("--documents", type=int, default=Scale().documents)
     parser.add_argument("--seed", type=int, default=Scale().seed)
     return parser

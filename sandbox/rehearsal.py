@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from azure.storage.blob import BlobServiceClient
 
@@ -25,6 +28,7 @@ from shared.terminal.remote import Remote
 
 FUNCTION_KEY = "sandbox-function-key"
 READY_WITHIN_S = 60.0
+COMMAND_WITHIN_S = 100.0
 POLL_S = 0.1
 
 T = TypeVar("T")
@@ -49,6 +53,8 @@ class FunctionApp:
         self._sandbox = sandbox
         self._options = options
         self._starts = 0
+        # Runs of the factory call the app, so its address must be known before it starts.
+        self._port = _free_port() if sandbox.factory_url else 0
         self._child: Child | None = None
         self.remote = Remote("", "")
         self.url = ""
@@ -67,6 +73,7 @@ class FunctionApp:
                 *("--settings", str(settings), "--ready-file", str(ready)),
                 *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
                 *("--queue-lease-s", str(self._options.queue_lease_s)),
+                *("--port", str(self._port)),
             ],
         )
         wait_until("the function app is ready", ready.exists, within_s=READY_WITHIN_S, of=self)
@@ -83,8 +90,33 @@ class FunctionApp:
             "EBB_METRIC_SETTLE_S": str(options.metric_settle_s),
             "EBB_SCRATCH_DIR": str(self._sandbox.processes.scratch_dir),
             "PYTHON_THREADPOOL_THREAD_COUNT": str(options.threads),
+            **self._factory_settings(),
             **options.settings,
         }
+
+    def _factory_settings(self) -> dict[str, str]:
+        if not self._sandbox.factory_url:
+            return {}
+        return {
+            "EBB_CALLBACK_URL": f"http://127.0.0.1:{self._port}",
+            "EBB_CALLBACK_KEY": FUNCTION_KEY,
+            "EBB_CALLBACK_HOSTS": urlsplit(self._sandbox.management_endpoint).netloc,
+        }
+
+    def at_the_terminal(self, *arguments: str) -> Any:
+        """What a command prints as JSON, run with the app's settings as an operator would."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "shared.cli", *arguments, "--json"],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.settings()},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_WITHIN_S,
+            check=False,
+        )
+        if ran.returncode != 0:
+            raise SandboxError(f"running ebb {' '.join(arguments)}: {ran.stdout}{ran.stderr}")
+        return json.loads(ran.stdout)
 
     @property
     def pid(self) -> int:
@@ -113,6 +145,12 @@ class FunctionApp:
         if self._child is None:
             raise SandboxError("the function app was never started; call start() first")
         return self._child
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(

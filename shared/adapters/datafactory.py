@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.mgmt.datafactory import DataFactoryManagementClient
@@ -70,14 +70,14 @@ class AzureFactory:
     def deploy(self, part: Part) -> None:
         body = {"properties": self._with_endpoints(part)}
         client = self._connected()
-        put = {
+        puts: dict[str, Any] = {
             "linkedService": client.linked_services.create_or_update,
             "dataset": client.datasets.create_or_update,
             "pipeline": client.pipelines.create_or_update,
-        }[part.kind]
+        }
         with _translated(f"deploying {part.kind} {part.name} to factory {self._name}"):
             # A dict goes over the wire as it is; the SDK's models would lose their `type`.
-            put(self._group, self._name, part.name, cast("Any", body))
+            puts[part.kind](self._group, self._name, part.name, body)
 
     def _with_endpoints(self, part: Part) -> dict[str, Any]:
         """The linked services' addresses are those that this app itself works with."""

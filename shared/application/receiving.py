@@ -31,6 +31,7 @@ from shared.errors import (
     PermanentError,
     Refused,
     TransientError,
+    Uncanonical,
     Unreadable,
     WrongState,
 )
@@ -182,16 +183,16 @@ class Reception:
         present = self._present()
         with self._ports.scratch.open() as file:
             spool = Spool(file)
-            self._spool_file(spool)
+            trouble = self._spool_file(spool)
             verdict = self._verdict(spool, present)
             if not verdict.sound:
                 present = self._present()
                 verdict = self._verdict(spool, present)
-            if not verdict.sound:
+            if trouble or not verdict.sound:
                 raise Contradicted(
                     f"comparing what run {self._delivery.run_id} wrote for slice "
-                    f"{self._work.slice.id} with the source: {verdict.sentence()}",
-                    wrong=verdict.wrong,
+                    f"{self._work.slice.id} with the source: {trouble}{verdict.sentence()}",
+                    wrong=max(1, verdict.wrong),
                 )
             read = _kept(spool.rows, present)
             staging = Staging(self._ports, self._archive, self._work, keep=self._pacer.keep)
@@ -201,7 +202,8 @@ class Reception:
         """The window as the source holds it now, complete by its counts; bodies are not kept."""
         return self._reading.run(_RowsOnly())
 
-    def _spool_file(self, spool: Spool) -> None:
+    def _spool_file(self, spool: Spool) -> str:
+        """Everything that can be read of the run's file, and what kept the rest from being read."""
         paths = self._work.spec.source.partition_key
         name = _name_of(self._delivery) or ""
         with self._ports.scratch.open() as file:
@@ -212,8 +214,9 @@ class Reception:
                     self._pacer.keep()
                     canonical = canonical_document(document)
                     spool.add(row_of(document, paths, canonical), canonical)
-            except (NotFound, Unreadable) as error:
-                raise Contradicted(f"reading {name}: {error}", wrong=1) from error
+            except (NotFound, Unreadable, Uncanonical) as error:
+                return f"{name}: {error}; "
+        return ""
 
     def _verdict(self, spool: Spool, present: Read) -> Verdict:
         verdict = compare_with_source(

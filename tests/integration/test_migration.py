@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +17,6 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from sandbox.cosmos.backing import StoredDocument
 from sandbox.cosmos.faults import Fault
-from sandbox.processes import REPOSITORY
 from sandbox.rehearsal import (
     FunctionApp,
     HostOptions,
@@ -88,21 +84,6 @@ def verified(app: FunctionApp, place: Place) -> Report:
     return wiring.build(app.settings()).verifying.run(place.name)
 
 
-def at_the_terminal(app: FunctionApp, *arguments: str) -> Any:
-    """What a command prints as JSON, run with the app's settings as an operator would."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "shared.cli", *arguments],
-        cwd=REPOSITORY,
-        env={**os.environ, **app.settings()},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return json.loads(ran.stdout)
-
-
 def assert_whole(app: FunctionApp, place: Place, status: dict[str, Any], folder: Path) -> None:
     report = verified(app, place)
     assert report.faults == []
@@ -125,7 +106,7 @@ def test_a_migration_archives_every_cold_document_exactly_once(
     assert status["documents"]["mismatches"] == 0
     assert_whole(app, place, status, tmp_path)
     before = place.sandbox.admin.total("ebb").ru
-    beside = at_the_terminal(app, "verify", place.name, "--source", "--json")
+    beside = app.at_the_terminal("verify", place.name, "--source")
     assert beside["faults"] == []
     assert beside["slices_compared_with_source"] == beside["receipts"]
     assert beside["superseded_since"] == 0
