@@ -178,7 +178,7 @@ class _Step:
             self._work(target),
             lambda current, totals: (
                 current,
-                totals.with_run_cost(cost.activity_runs, cost.diu_hours),
+                totals.with_run_cost(cost.activity_runs, cost.diu_hours, cost.ru),
             ),
         )
 

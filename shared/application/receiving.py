@@ -120,7 +120,8 @@ class Receiving:
         except EbbError as error:
             self._doubt(work, error)
             return self._refuse(delivery, str(error), code="Failed")
-        cost = cost_until_proven(delivery.attempt, delivery.billing)
+        # The factory tells no request units; its reading costs about what ours of the same did.
+        cost = cost_until_proven(delivery.attempt, delivery.billing, read_ru=staged.ru_spent)
         copied = settle_copied(self._ports, work, staged, cost=cost)
         if copied is None:
             return self._refuse(delivery, f"slice {work.slice.id} went to someone else")
@@ -196,7 +197,7 @@ class Reception:
                 )
             read = _kept(spool.rows, present)
             staging = Staging(self._ports, self._archive, self._work, keep=self._pacer.keep)
-            return staging.run(spool, read, ru=self._pacer.meter.spent_ru + self._run_ru(spool))
+            return staging.run(spool, read, ru=self._pacer.meter.spent_ru)
 
     def _present(self) -> Read:
         """The window as the source holds it now, complete by its counts; bodies are not kept."""
@@ -228,10 +229,6 @@ class Reception:
                 verdict.add(Kind.DUPLICATED, each.row.id)
             seen.add(each.row.key)
         return verdict
-
-    def _run_ru(self, spool: Spool) -> float:
-        """The factory tells none; the same documents cost it about what they cost us."""
-        return len(spool.rows) * self._work.progress.ru_per_document
 
 
 class _RowsOnly(Spool):

@@ -65,7 +65,7 @@ def settle_copied(
         work,
         lambda current, totals: (
             current.copied(staged),
-            totals.with_run_cost(run.activity_runs, run.diu_hours),
+            totals.with_run_cost(run.activity_runs, run.diu_hours, run.ru),
         ),
     )
 

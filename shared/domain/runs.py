@@ -88,15 +88,20 @@ class RunCost:
 
     activity_runs: int = 0
     diu_hours: float = 0.0
+    ru: float = 0.0
 
 
-def cost_until_proven(attempts: int, billing: object) -> RunCost:
+def cost_until_proven(attempts: int, billing: object, *, read_ru: float) -> RunCost:
     """What a run has cost when its last attempt is found right; earlier copies cost about as much.
 
     `billing` is what a Copy tells of its own bill: a mapping, at times written as JSON text.
     """
     activities = ACTIVITIES_PER_RUN + ACTIVITIES_PER_ATTEMPT * attempts
-    return RunCost(activity_runs=activities, diu_hours=attempts * diu_hours(billing))
+    return RunCost(
+        activity_runs=activities,
+        diu_hours=attempts * diu_hours(billing),
+        ru=attempts * read_ru,
+    )
 
 
 def diu_hours(billing: object) -> float:

@@ -297,9 +297,10 @@ class Progress:
             slices_proven=self.slices_proven + 1,
         ).learned(staged)
 
-    def with_run_cost(self, activity_runs: int, diu_hours: float) -> Progress:
+    def with_run_cost(self, activity_runs: int, diu_hours: float, ru: float) -> Progress:
         return replace(
             self,
+            ru_spent=self.ru_spent + ru,
             activity_runs=self.activity_runs + activity_runs,
             diu_hours=self.diu_hours + diu_hours,
         )

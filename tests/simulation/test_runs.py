@@ -15,7 +15,7 @@ from shared.ports import RECEIVE_QUEUE, VALIDATE_QUEUE
 from tests.simulation.checkers import check_always, check_end
 from tests.simulation.factory_floor import Documents, Floor
 from tests.simulation.test_any_misfortune import DAY_S
-from tests.simulation.world import START_S, Crash, World, make_world
+from tests.simulation.world import RU_PER_READ, START_S, Crash, World, make_world
 
 SPEC = """
 name: sim
@@ -80,6 +80,8 @@ def test_a_factory_copies_everything_and_ebb_proves_it() -> None:
     runs = len(floor.factory.told)
     assert status["factory"]["activity_runs"] == 8 * runs
     assert status["factory"]["diu_hours"] == pytest.approx(runs * 2 / 60, rel=0.01)
+    assert status["ru"]["per_document"] < 2 * RU_PER_READ
+    assert status["ru"]["spent"] >= 2 * RU_PER_READ * len(expected)
 
 
 def rewritten_dates(documents: Documents, _order: Order) -> Documents:

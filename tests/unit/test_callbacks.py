@@ -1,0 +1,54 @@
+"""Where a verdict may be sent: Data Factory's own addresses, and what a setting adds."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.adapters.callbacks import WebCallbacks
+from shared.errors import Refused, TransientError
+
+OURS = WebCallbacks(hosts=("127.0.0.1:8443",))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://prod.northeurope.datafactory.azure.net/callback/x?a=b",
+        "https://WESTEUROPE.DATAFACTORY.AZURE.NET/x",
+        "https://usgov.datafactory.azure.us/x",
+        "https://127.0.0.1:8443/dataplane/x",
+    ],
+)
+def test_addresses_of_data_factory_are_allowed(url: str) -> None:
+    """In any region and cloud, and the sandbox's where a setting names it."""
+    assert OURS.allows(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://prod.datafactory.azure.net/x",
+        "https://datafactory.azure.net.evil.example/x",
+        "https://evildatafactory.azure.net/x",
+        "https://x.datafactory.azure.net:8443/x",
+        "https://x.datafactory.azure.net@evil.example/x",
+        "https://evil.example@x.datafactory.azure.net/x",
+        "https://127.0.0.1/x",
+        "https://127.0.0.1:8444/x",
+        "https://[::1",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_any_other_address_is_not(url: str) -> None:
+    """Nobody gets Ebb to call a stranger, however it is written."""
+    assert not OURS.allows(url)
+    with pytest.raises(Refused):
+        OURS.answer(url, ok=True, code="", text="")
+
+
+def test_an_address_that_does_not_answer_is_transient() -> None:
+    """The delivery's message comes again."""
+    nobody = WebCallbacks(hosts=("127.0.0.1:9",))
+    with pytest.raises(TransientError, match="will be tried again"):
+        nobody.answer("https://127.0.0.1:9/x", ok=False, code="Mismatch", text="t")
