@@ -36,7 +36,7 @@ def test_addresses_of_data_factory_are_allowed(url: str) -> None:
         "https://127.0.0.1/x",
         "https://127.0.0.1:8444/x",
         "https://[::1",
-        "file:///etc/passwd",
+        "ftp://x.datafactory.azure.net/x",
         "",
     ],
 )
