@@ -18,5 +18,5 @@ def test_the_settings_name_the_factory(bench: Bench) -> None:
 def test_a_factory_needs_storage() -> None:
     """It has nowhere to write without."""
     options = SandboxOptions(factory=Conduct(), with_storage=False)
-    with pytest.raises(SandboxError, match="it needs storage"), start_sandbox(options):
+    with pytest.raises(SandboxError, match="needs storage"), start_sandbox(options):
         pytest.fail("it started")
