@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 
 # One stamp per state of the files that say what to install: unchanged files, nothing to do.
 digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
-PYTHON_STAMP := $(VENV)/.stamp-$(call digest,requirements.txt requirements-dev.txt)
+PYTHON_STAMP := $(VENV)/.stamp-$(call digest,requirements.txt requirements-dev.txt requirements-dev-dotnet.txt)
 NODE_STAMP := node_modules/.stamp-$(call digest,package.json package-lock.json .npmrc)
 
 .PHONY: help setup demo test lint format sandbox bench requirements clean python-matches
@@ -81,6 +81,7 @@ $(PYTHON_STAMP): $(BIN)/python
 		$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --ignore-requires-python \
 			`sed -n 's/^\(azure-functions-runtime==[^ ;]*\).*/\1/p' requirements-dev.txt`
 	@$(BIN)/python -c 'import azure_functions_runtime'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-dev-dotnet.txt
 	@rm -f $(VENV)/.stamp-*
 	@touch $@
 

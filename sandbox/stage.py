@@ -133,6 +133,9 @@ class Sandbox:
 def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
     """Start everything, give where it is, and leave nothing running."""
     chosen = options or SandboxOptions()
+    if chosen.factory is not None and not chosen.with_storage:
+        message = "starting the sandbox: its data factory needs storage; leave with_storage at True"
+        raise SandboxError(message)
     node_modules = chosen.node_modules or find_node_modules()
     with Processes(chosen.scratch_dir) as processes:
         certificates = make_certificates(processes.scratch_dir)
@@ -164,8 +167,8 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
             admin=AdminClient(url=f"http://127.0.0.1:{ports['admin_port']}"),
             processes=processes,
         )
-        if chosen.factory is not None:
-            url = _start_factory(sandbox, chosen.factory)
+        if chosen.factory is not None and storage is not None:
+            url = _start_factory(sandbox, storage, chosen.factory)
             sandbox = replace(sandbox, factory_url=url, factory_resource_id=FACTORY_RESOURCE_ID)
         yield sandbox
 
@@ -263,17 +266,14 @@ def _start_meter(
     return processes.start("meter", [sys.executable, "-m", "sandbox.cosmos.meter", *arguments])
 
 
-def _start_factory(sandbox: Sandbox, conduct: Conduct) -> str:
-    if sandbox.storage is None:
-        message = "starting the data factory: it needs storage; leave with_storage at True"
-        raise SandboxError(message)
+def _start_factory(sandbox: Sandbox, storage: Azurite, conduct: Conduct) -> str:
     secrets_file = sandbox.processes.scratch_dir / "factory-secrets.json"
     secrets_file.touch(mode=0o600)
     secrets_file.write_text(
         json.dumps(
             {
-                "blob_endpoint": sandbox.storage.blob_endpoint,
-                "connection_string": sandbox.storage.connection_string,
+                "blob_endpoint": storage.blob_endpoint,
+                "connection_string": storage.connection_string,
             }
         )
     )

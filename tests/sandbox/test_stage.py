@@ -16,6 +16,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.cosmos import CosmosClient
 from azure.identity import DefaultAzureCredential
+from azure.mgmt.datafactory import DataFactoryManagementClient
 from azure.mgmt.monitor import MonitorManagementClient
 from azure.storage.blob import BlobServiceClient
 
@@ -186,6 +187,26 @@ def test_storage_answers_to_the_connection_string(sandbox: Sandbox) -> None:
         assert container.download_blob("a").readall() == b"hello"
 
 
+def test_without_a_factory_its_routes_are_not_found(
+    sandbox: Sandbox, credential: DefaultAzureCredential
+) -> None:
+    """Which is the default, and named in no setting."""
+    assert sandbox.settings()["EBB_FACTORY_RESOURCE_ID"] == ""
+    with pytest.raises(SandboxError, match="started without"):
+        sandbox.factory.runs()
+    with (
+        DataFactoryManagementClient(
+            credential,
+            SUBSCRIPTION,
+            base_url=sandbox.management_endpoint,
+            credential_scopes=["https://management.azure.com/.default"],
+            connection_verify=str(sandbox.ca_file),
+        ) as client,
+        pytest.raises(HttpResponseError, match="without a factory"),
+    ):
+        client.factories.get("rg-sandbox", "adf-sandbox")
+
+
 def test_local_settings_of_somebody_else_are_not_overwritten(tmp_path: Path) -> None:
     """Our own are."""
     path = tmp_path / "local.settings.json"
@@ -220,12 +241,14 @@ def test_a_stubborn_child_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
-    """Kill -9 of the stage ends node, Azurite and the meter within seconds."""
+    """Kill -9 of the stage ends node, Azurite, the meter and the data factory within seconds."""
     code = (
         "import time\n"
+        "from sandbox.factory.conduct import Conduct\n"
         "from sandbox.stage import SandboxOptions, start_sandbox\n"
         "from pathlib import Path\n"
-        f"with start_sandbox(SandboxOptions(scratch_dir=Path({str(tmp_path)!r}))) as s:\n"
+        f"options = SandboxOptions(scratch_dir=Path({str(tmp_path)!r}), factory=Conduct())\n"
+        "with start_sandbox(options) as s:\n"
         "    print(*[c.pid for c in s.processes._children], flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -234,7 +257,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         children = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(children) == 3
+        assert len(children) == 4
         parent.kill()
     deadline_s = time.monotonic() + 10
     while any(_is_running(pid) for pid in children) and time.monotonic() < deadline_s:

@@ -14,8 +14,6 @@ from tests.sandbox.clients import container_of
 from tests.sandbox_factory.bench import (
     COLLECTION,
     CONTAINER,
-    FACTORY,
-    GROUP,
     Bench,
     infra,
 )
@@ -101,7 +99,7 @@ def _deploy_everything(bench: Bench) -> None:
         (blob, "serviceEndpoint", storage.blob_endpoint),
     ):
         service["properties"]["parameters"][name]["defaultValue"] = value
-        bench.client.linked_services.create_or_update(GROUP, FACTORY, service["name"], service)
+        bench.deploy_service(service["name"], service)
     for name in ("ebb_documents", "ebb_parquet"):
-        bench.client.datasets.create_or_update(GROUP, FACTORY, name, infra("dataset", name))
+        bench.deploy_dataset(name, infra("dataset", name))
     bench.deploy("ebb_copy_slice", infra("pipeline", "ebb_copy_slice"))

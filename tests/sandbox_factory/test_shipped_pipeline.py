@@ -271,8 +271,8 @@ def test_a_copy_that_takes_too_long_is_ended(bench: Bench, ebb: EbbStub) -> None
 def test_the_pipeline_tells_its_version(bench: Bench) -> None:
     """By which a deployment of an older one is known."""
     found = bench.client.pipelines.get("rg-sandbox", "adf-sandbox", "ebb_copy_slice")
-    assert found.properties is not None
-    assert found.properties["annotations"] == ["ebb", "ebb-pipeline-1"]
+    assert found is not None
+    assert found.as_dict()["properties"]["annotations"] == ["ebb", "ebb-pipeline-1"]
 
 
 def _wait_for_a_page(bench: Bench) -> None:
