@@ -107,7 +107,8 @@ def _value(value: Any, column: Column, translator: Translator) -> Any:
                 f"The retrieved type of data {type(value).__name__} of '{column.source}' with "
                 "value is not supported yet: set mapComplexValuesToString or leave it out",
             )
-        value = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        nested = _with_times(value) if translator.detects_times else value
+        value = json.dumps(nested, separators=(",", ":"), ensure_ascii=False)
     if isinstance(value, str) and translator.detects_times and _TIME.fullmatch(value):
         value = dt.datetime.fromisoformat(value)
     try:
@@ -118,6 +119,20 @@ def _value(value: Any, column: Column, translator: Translator) -> Any:
             f"Exception occurred when converting value '{str(value)[:80]}' for column name "
             f"'{column.name}' from type '{type(value).__name__}' to type '{column.type}'",
         ) from error
+
+
+def _with_times(value: Any) -> Any:
+    """What stands in a nested value, read as times and written again: zeros of a fraction go."""
+    if isinstance(value, dict):
+        return {name: _with_times(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_with_times(member) for member in value]
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        moment = dt.datetime.fromisoformat(value)
+        fraction = f".{moment.microsecond:06d}".rstrip("0").rstrip(".")
+        zone = "" if moment.tzinfo is None else moment.strftime("%z")
+        return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction + ("Z" if zone == "+0000" else zone)
+    return value
 
 
 def _text(value: Any) -> str:

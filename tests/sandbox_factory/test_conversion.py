@@ -51,6 +51,18 @@ def test_strings_that_look_like_times_are_rewritten() -> None:
     assert column(mapped("v", "String"), {"v": WHEN}) == [WHEN]
 
 
+def test_times_within_objects_are_rewritten_as_well() -> None:
+    """Read as times with the whole document: the zeros and odd digits of a fraction go."""
+    mapping = {"source": {"path": "$['v']"}, "sink": {"name": "v", "type": "String"}}
+    document = {"v": {"at": ["2024-01-02T03:04:05.100Z", "2024-01-02T03:04:05+02:00", "x"], "n": 1}}
+    for detects, expected in (
+        (True, '{"at":["2024-01-02T03:04:05.1Z","2024-01-02T03:04:05+0200","x"],"n":1}'),
+        (False, '{"at":["2024-01-02T03:04:05.100Z","2024-01-02T03:04:05+02:00","x"],"n":1}'),
+    ):
+        as_text = Translator(mappings=(mapping,), complex_to_text=True, detects_times=detects)
+        assert column(as_text, document) == [expected]
+
+
 def test_an_unmapped_time_becomes_a_timestamp_in_utc() -> None:
     """Its offset is forgotten."""
     detecting = Translator(mappings=(), complex_to_text=False, detects_times=True)
