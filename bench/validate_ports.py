@@ -15,6 +15,8 @@ from bench.validate_archive import DirectoryArchives
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.memory import (
     MemoryBoards,
+    MemoryCallbacks,
+    MemoryFactory,
     MemoryIncidents,
     MemoryJournal,
     MemoryLease,
@@ -60,6 +62,8 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         archives=DirectoryArchives(folder),
         table_format=ParquetFormat(),
         scratch=TempScratch(scratch),
+        factory=MemoryFactory(clock),
+        callbacks=MemoryCallbacks(),
     )
 
 

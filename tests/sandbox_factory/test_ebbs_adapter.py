@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +80,7 @@ def test_deploying_brings_everything_that_a_run_needs(factory: AzureFactory, ben
             factory.deploy(part)
     factory.check()
     told = bench.client.linked_services.get(GROUP, FACTORY, "ebb_cosmos")
+    assert told is not None
     assert bench.sandbox.cosmos_endpoint in str(told.as_dict())
 
 
@@ -135,7 +136,7 @@ def test_a_busy_or_broken_factory_is_transient(
 ) -> None:
     """And never retried in secret: the next tick asks again."""
     run = ended(factory, factory.start(order()))
-    asks = {
+    asks: dict[str, Callable[[], object]] = {
         "create_run": lambda: factory.start(order()),
         "query_runs": lambda: factory.runs(since_s=0.0),
         "get_run": lambda: factory.run(run.id),
@@ -148,13 +149,12 @@ def test_a_busy_or_broken_factory_is_transient(
 
 
 def test_an_older_or_missing_pipeline_is_named_with_what_mends_it(
-    factory: AzureFactory, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: AzureFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both before a migration may begin."""
     (pipeline,) = (part for part in parts() if part.kind == "pipeline")
-    body = {"properties": copy.deepcopy(dict(pipeline.properties))}
-    body["properties"]["annotations"] = ["ebb", "ebb-pipeline-0"]
-    bench.client.pipelines.create_or_update(GROUP, FACTORY, pipeline.name, body)
+    older = {**pipeline.properties, "annotations": ["ebb", "ebb-pipeline-0"]}
+    factory.deploy(replace(pipeline, properties=older))
     try:
         with pytest.raises(PermanentError, match=r"ebb-pipeline-1; deploy it with 'ebb adf deploy"):
             factory.check()

@@ -156,18 +156,21 @@ def test_as_many_messages_are_sent_as_there_is_room(world: World) -> None:
     """Three may be in flight and one sits already: two more, on the emptiest ranges."""
     slices = kept(world, *(a_slice(n, f"r{n}") for n in range(4)))
     board = a_board(a_seat("gone on", "r0"))
-    assert dispatch(world.ports, board, slices) == 2
+    assert dispatch(world.ports, board, slices, copying=True) == 2
     assert sent(world, COPY_QUEUE) == [slices[1].id, slices[2].id]
 
 
 def test_messages_on_their_way_take_up_room_until_sent_again(world: World) -> None:
     """A queue's poll may take a while; after that the message counts as lost."""
     board = a_board(in_flight=2)
-    assert dispatch(world.ports, board, kept(world, a_slice(0), a_slice(1), a_slice(2))) == 2
-    assert dispatch(world.ports, board, world.ports.ledger.open_slices("sim")) == 0
+    assert (
+        dispatch(world.ports, board, kept(world, a_slice(0), a_slice(1), a_slice(2)), copying=True)
+        == 2
+    )
+    assert dispatch(world.ports, board, world.ports.ledger.open_slices("sim"), copying=True) == 0
     world.clock.advance(RESEND_AFTER_S)
     late = replace(board, valid_until_s=world.clock.now_s() + 90.0)
-    assert dispatch(world.ports, late, world.ports.ledger.open_slices("sim")) == 2
+    assert dispatch(world.ports, late, world.ports.ledger.open_slices("sim"), copying=True) == 2
 
 
 def test_no_message_is_sent_for_a_slice_in_hand(world: World) -> None:
@@ -179,16 +182,24 @@ def test_no_message_is_sent_for_a_slice_in_hand(world: World) -> None:
         a_slice(2, state=SliceState.VALIDATING),
     )
     board = a_board(a_seat(copying.id, "r0"), a_seat(held.id, "r0", activity=Activity.VALIDATE))
-    assert dispatch(world.ports, board, (copying, copied, held)) == 1
+    assert dispatch(world.ports, board, (copying, copied, held), copying=True) == 1
     assert sent(world, COPY_QUEUE) == []
     assert sent(world, VALIDATE_QUEUE) == [copied.id]
+
+
+def test_slices_of_a_factory_get_no_message_to_copy(world: World) -> None:
+    """Only what is to be validated is sent; copying is ordered from the factory."""
+    planned, copied = a_slice(0), replace(a_slice(1), state=SliceState.COPIED)
+    slices = kept(world, planned, copied)
+    assert dispatch(world.ports, a_board(), slices, copying=False) == 1
+    assert world.mail.take(COPY_QUEUE) is None
 
 
 def test_a_slice_changed_meanwhile_is_not_sent(world: World) -> None:
     """Whoever changed it decides what follows."""
     (stale,) = kept(world, a_slice(0))
     world.ports.ledger.commit("sim", Change(slices=(stale.claimed(),)))
-    assert dispatch(world.ports, a_board(), (stale,)) == 0
+    assert dispatch(world.ports, a_board(), (stale,), copying=True) == 0
     assert world.mail.letters == ()
 
 
