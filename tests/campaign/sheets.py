@@ -59,16 +59,18 @@ def sha256(data: bytes) -> str:
 def contradicting_ids(good: Sheet, harmed: bytes, columns: tuple[str, ...]) -> frozenset[str]:
     """Ids whose rows a damaged file no longer shows as they were; none where it shows nothing.
 
-    A row group that cannot be read contradicts all its documents; in a manifest it ends the list.
+    A row group that cannot be read contradicts all its documents; a manifest without one of its
+    columns or row groups shows nothing.
     """
     try:
         file = pq.ParquetFile(BytesIO(harmed))
-        names = set(file.schema_arrow.names)
+        whole = set(file.schema_arrow.names) >= set(columns)
+        if columns == MANIFEST:
+            whole = file.schema_arrow.equals(good.schema)
         found = [_group(file, number, columns) for number in range(file.num_row_groups)]
     except Exception:  # noqa: BLE001 - whatever pyarrow says of damaged bytes: it is not readable
         return frozenset()
-    is_manifest = columns == MANIFEST
-    if not names >= set(columns) or (is_manifest and (names > set(columns) or None in found)):
+    if not whole or (columns == MANIFEST and None in found):
         return frozenset()
     seen = [row for group in found for row in group or ()]
     return frozenset(row["id"] for row in good.rows if _in_bytes(row, columns) not in seen)
