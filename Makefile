@@ -15,7 +15,7 @@ digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PYTHON_STAMP := $(VENV)/.stamp-$(call digest,requirements.txt requirements-dev.txt requirements-dev-dotnet.txt)
 NODE_STAMP := node_modules/.stamp-$(call digest,package.json package-lock.json .npmrc)
 
-.PHONY: help setup demo test lint format sandbox bench requirements clean python-matches
+.PHONY: help setup demo test soak lint format sandbox bench requirements clean python-matches
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ demo: setup ## Rehearse a whole migration on this machine (DEMO_KEEP=DIR leaves 
 
 test: setup ## Run the tests (ARGS='-k governor' narrows them)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+soak: setup ## Simulate misfortune for hours (ARGS='--hours 4 --jobs 2', or '--seed N' for one)
+	@$(BIN)/python -m tests.simulation.soak $(ARGS)
 
 lint: setup ## Check style, format, types and which room may import which
 	$(BIN)/ruff check

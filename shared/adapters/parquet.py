@@ -115,6 +115,8 @@ class ParquetFormat:
     def manifest_rows(self, file: BinaryIO) -> Iterator[Row]:
         with _readable("manifest"):
             parquet = pq.ParquetFile(file)
+            if not parquet.schema_arrow.equals(_MANIFEST):
+                raise TypeError("its columns are not a manifest's")
         for group in range(parquet.num_row_groups):
             with _readable(f"manifest row group {group}"):
                 values = parquet.read_row_group(group).to_pylist()

@@ -273,7 +273,7 @@ class Controller:
 
     def _quarantine_deadly(self, view: Plans) -> None:
         quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
-        deadly = [s for s in view.slices if s.fence > FENCE_MAX]
+        deadly = [s for s in view.slices if s.fence - s.given_back > FENCE_MAX]
         if len(quarantined) > QUARANTINED_MAX or deadly:
             example = (deadly or quarantined)[0]
             raise PermanentError(

@@ -158,9 +158,10 @@ class Pacer:
         board = change_board(self._ports, change)
         if board is None:
             return False
+        now_s = self._ports.clock.now_s()
         self._seat = moved
-        self._board = board
-        self._first_at_s = self._ports.clock.now_s() + waits_s
+        self._sits(board, now_s)
+        self._first_at_s = now_s + waits_s
         self.meter.spent_ru = 0.0
         return True
 
@@ -254,6 +255,10 @@ class Pacer:
         board = change_board(self._ports, renewed)
         if board is None:
             raise SeatLost(f"the seat of slice {self._seat.slice_id} ran out; stopping at once")
+        self._sits(board, now_s)
+
+    def _sits(self, board: Board, now_s: float) -> None:
+        """The seat was just written to this board, which says what may be spent on it."""
         self._board = board
         self._renewed_at_s = now_s
         self._read_at_s = now_s

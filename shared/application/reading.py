@@ -1,6 +1,7 @@
 """Reading one window of the source whole: count, read in turn, count again, and account for all.
 
-What it gives is complete by three equal numbers, or by comparison id by id.
+What it gives is complete by three equal numbers, or by comparison with a list of ids that is
+itself held against a count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from shared.domain.canonical import canonical_document, partition_key_text, stor
 from shared.domain.slices import Slice
 from shared.errors import TransientError, Uncanonical
 from shared.ports import Page, Query, Source
+
+LISTINGS_MAX = 3  # a document superseded while its ids are listed makes one listing useless
 
 
 class Incomplete(TransientError):
@@ -54,7 +57,7 @@ class WindowReading:
         superseded: tuple[str, ...] = ()
         kept = rows
         if not before == len(rows) == after:
-            kept, superseded, after = self._reconcile(rows)
+            kept, superseded, after = self._reconcile(rows, counted=after)
         return Read(
             rows=in_file_order(kept),
             count_before=before,
@@ -75,14 +78,16 @@ class WindowReading:
             data = _canonical(document)
             spool.add(row_of(document, self._paths, data), data)
 
-    def _reconcile(self, rows: list[Spooled]) -> tuple[list[Spooled], tuple[str, ...], int]:
+    def _reconcile(
+        self, rows: list[Spooled], *, counted: int
+    ) -> tuple[list[Spooled], tuple[str, ...], int]:
         """Counts differ: hold what was read against what lies in the window now, id by id.
 
         A past window only shrinks. What was read and is gone now was superseded and is left out:
         archived again by a later window if it still exists. What is there and was not read means
         that the read was not complete.
         """
-        present = self._identities()
+        present = self._all_identities(counted)
         read = {each.row.key: each.row.etag for each in rows}
         unread = [key[1] for key, etag in present.items() if read.get(key) != etag]
         if unread:
@@ -93,6 +98,18 @@ class WindowReading:
         kept = [each for each in rows if each.row.key in present]
         gone = tuple(each.row.id for each in rows if each.row.key not in present)
         return kept, gone, len(present)
+
+    def _all_identities(self, counted: int) -> dict[tuple[str, str], str]:
+        """As many as were counted just before: since the window only shrinks, these are all."""
+        for _ in range(LISTINGS_MAX):
+            present = self._identities()
+            if len(present) >= counted:
+                return present
+            listed_before, counted = counted, self.count()
+        raise Incomplete(
+            f"reading slice {self._slice.id}: {listed_before} documents were counted and the ids "
+            f"of {len(present)} were given; it will be read again"
+        )
 
     def _identities(self) -> dict[tuple[str, str], str]:
         def ask(continuation: str | None) -> Page:

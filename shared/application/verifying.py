@@ -270,22 +270,35 @@ class Verification:
             return
         try:
             body = json.loads(data)
+            ranges = {(each["id"], each["token"]) for each in body["ranges"]}
             faults = coverage_faults(
                 self._seen.extents,
-                range_ids=[each["id"] for each in body["ranges"]],
+                range_ids=[range_id for range_id, _ in sorted(ranges)],
                 until_s=body["until_s"],
             )
-            claimed, owner = body["fingerprint"], body["uid"]
+            claims = {key: body[key] for key in self._known()}
         except (ValueError, KeyError, TypeError) as error:
             report.fault(f"{SUMMARY}: unreadable ({type(error).__name__})")
             return
         report.complete = True
         for fault in faults:
             report.fault(f"{SUMMARY}: {fault}")
-        if claimed != report.fingerprint:
-            report.fault(f"{SUMMARY}: its fingerprint is not that of the receipts")
-        if owner != self._migration.uid:
-            report.fault(f"{SUMMARY}: it belongs to another migration ({owner})")
+        for key, known in self._known().items():
+            if claims[key] != known:
+                report.fault(f"{SUMMARY}: its {key} is {claims[key]!r:.100}, and not {known!r}")
+        if ranges != {(each.range.id, each.range.token) for each in self._seen.extents}:
+            report.fault(f"{SUMMARY}: its ranges are not those of the receipts")
+
+    def _known(self) -> dict[str, Any]:
+        """What a summary must say, from the ledger and from the receipts themselves."""
+        return {
+            "ebb_migration": 1,
+            "name": self._migration.name,
+            "uid": self._migration.uid,
+            "receipts": self._report.receipts,
+            "documents": self._report.documents,
+            "fingerprint": self._report.fingerprint,
+        }
 
 
 def _is_sampled(name: str, scope: Scope) -> bool:

@@ -21,7 +21,8 @@ SYSTEM_PROPERTIES = frozenset({"_rid", "_self", "_attachments", "_etag", "_ts"})
 DEPTH_MAX = 200  # Cosmos accepts 128 levels; orjson's own limit is 254
 _ORJSON_INT_MAX = 2**63 - 1
 _SURROGATES = frozenset(map(chr, range(0xD800, 0xE000)))
-_KNOWN = frozenset({str, bool, type(None), int, float, dict, list})
+_SCALARS = frozenset({str, bool, type(None), int, float})
+_KNOWN = _SCALARS | {dict, list}
 
 
 def digest(canonical: bytes) -> str:
@@ -83,9 +84,10 @@ def _care(root: Any) -> Care:
     """Values are looked at a level of nesting at a time: nearly all of it happens at C speed."""
     level = [root]
     care = Care.NONE
-    for _ in range(DEPTH_MAX + 1):
+    for depth in range(DEPTH_MAX + 1):
         kinds = set(map(type, level))
-        if not kinds <= _KNOWN or (int in kinds and _great_integers(level)):
+        known = _KNOWN if depth < DEPTH_MAX else _SCALARS
+        if not kinds <= known or (int in kinds and _great_integers(level)):
             return Care.WHOLE
         if float in kinds:
             floats = [value for value in level if type(value) is float]

@@ -136,6 +136,8 @@ class Slice:
     documents_planned: int
     state: SliceState = SliceState.PLANNED
     fence: int = 0
+    given_back: int = 0
+    """Of its claims, those that a worker gave back unharmed."""
     failures: int = 0
     cause: Cause | None = None
     error: str = ""
@@ -180,7 +182,13 @@ class Slice:
     def released(self) -> Slice:
         """The worker gave the slice back unfinished and without fault."""
         self._must_be("release", SliceState.COPYING)
-        return replace(self, state=SliceState.PLANNED, sent_at_s=0.0, run=None)
+        return replace(
+            self,
+            state=SliceState.PLANNED,
+            sent_at_s=0.0,
+            given_back=self.given_back + 1,
+            run=None,
+        )
 
     def copied(self, staged: Staged) -> Slice:
         self._must_be("finish copying", SliceState.COPYING)

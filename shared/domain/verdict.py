@@ -5,7 +5,7 @@ Pure comparison of what the source showed with what the archive really holds.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -61,7 +61,7 @@ class Verdict:
 def compare(
     expected: Iterable[Row], found: Iterable[Row], *, lost_groups: Collection[int] = ()
 ) -> Verdict:
-    """Hold the rows an archive file gave against the rows its manifest promises.
+    """Hold the rows an archive file gave, in their order, against what its manifest promises.
 
     `lost_groups` is looked at when all of `found` was seen: row groups that could not be read.
     """
@@ -71,7 +71,7 @@ def compare(
         if row.key in promised:
             verdict.add(Kind.DUPLICATED, row.id)
         promised[row.key] = row
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], None] = {}
     for row in found:
         wanted = promised.get(row.key)
         if row.key in seen:
@@ -80,12 +80,22 @@ def compare(
             verdict.add(Kind.EXTRA, row.id)
         elif row != wanted:
             verdict.add(Kind.CHANGED, row.id)
-        seen.add(row.key)
+        seen[row.key] = None
     for key, row in promised.items():
         if key not in seen:
             lost = row.row_group in lost_groups
             verdict.add(Kind.UNREADABLE if lost else Kind.MISSING, row.id)
+    if verdict.sound:
+        _compare_order(verdict, promised, list(seen))
     return verdict
+
+
+def _compare_order(
+    verdict: Verdict, promised: Mapping[tuple[str, str], Row], found: Iterable[tuple[str, str]]
+) -> None:
+    for row, key in zip(promised.values(), found, strict=True):
+        if row.key != key:
+            verdict.add(Kind.CHANGED, row.id)
 
 
 def compare_with_source(archived: Iterable[Row], present: Iterable[Row]) -> Verdict:

@@ -14,8 +14,9 @@ from shared.errors import EbbError, Invalid
 from shared.ports import RECEIVE_QUEUE, VALIDATE_QUEUE
 from tests.simulation.checkers import check_always, check_end
 from tests.simulation.factory_floor import Documents, Floor
+from tests.simulation.sources import RU_PER_READ
 from tests.simulation.test_any_misfortune import DAY_S
-from tests.simulation.world import RU_PER_READ, START_S, Crash, World, make_world
+from tests.simulation.world import START_S, Crash, World, make_world
 
 SPEC = """
 name: sim

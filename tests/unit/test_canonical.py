@@ -17,32 +17,66 @@ from shared.domain.canonical import (
     value_at,
 )
 from shared.errors import Uncanonical
+from tests.property import reference
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "canonical.json").read_text(encoding="utf-8")
 )
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+every_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+
+
+def sources_of(vector: dict[str, Any]) -> list[str]:
+    """Every text that says this value; of a document, also with its system properties inside."""
+    return [vector["json"], *vector["also"]]
+
+
+@every_vector
 def test_every_pinned_vector_holds(vector: dict[str, Any]) -> None:
-    """These bytes and digests stand in archives; they may never change."""
-    value = json.loads(vector["json"])
-    if vector["canonical"] is None:
-        with pytest.raises(Uncanonical):
-            canonical_bytes(value)
-        return
-    canonical = canonical_bytes(value)
-    assert canonical.decode() == vector["canonical"]
-    assert digest(canonical) == vector["sha256"]
-    assert hashlib.sha256(vector["canonical"].encode()).hexdigest() == vector["sha256"]
+    """These bytes and digests stand in archives, and every source text of a value shares them."""
+    write = canonical_document if vector.get("document") else canonical_bytes
+    for source in sources_of(vector):
+        value = json.loads(source)
+        if vector["canonical"] is None:
+            with pytest.raises(Uncanonical):
+                write(value)
+            continue
+        canonical = write(value)
+        assert canonical.decode() == vector["canonical"]
+        assert digest(canonical) == vector["sha256"]
+        assert write(json.loads(canonical)) == canonical
+
+
+@every_vector
+def test_every_pinned_vector_is_what_the_design_says(vector: dict[str, Any]) -> None:
+    """An implementation that shares nothing with the product reads and writes the same."""
+    write = reference.document_text if vector.get("document") else reference.text
+    for source in sources_of(vector):
+        if vector["canonical"] is None:
+            with pytest.raises(reference.NoForm):
+                write(source)
+            continue
+        assert write(source) == vector["canonical"]
+        assert hashlib.sha256(write(source).encode()).hexdigest() == vector["sha256"]
 
 
 def test_the_vectors_cover_what_they_promise() -> None:
     """A shortened file would pin nothing and still pass."""
-    names = [vector["name"] for vector in VECTORS]
-    assert len(names) == len(set(names))
-    assert len(names) >= 60
-    assert sum(vector["canonical"] is None for vector in VECTORS) >= 4
+    assert len({vector["name"] for vector in VECTORS}) == len(VECTORS) >= 152
+    assert sum(len(sources_of(vector)) for vector in VECTORS) >= 326
+    assert sum(vector["canonical"] is None for vector in VECTORS) >= 10
+    assert sum(vector.get("document", False) for vector in VECTORS) >= 7
+
+
+def test_no_two_vectors_share_a_form() -> None:
+    """What is listed apart is told apart, and no source text is listed under two values."""
+    for as_document in (False, True):
+        chosen = [v for v in VECTORS if v.get("document", False) == as_document and v["canonical"]]
+        forms = [vector["canonical"] for vector in chosen]
+        sources = [source for vector in chosen for source in sources_of(vector)]
+        assert len(forms) == len(set(forms)) == len({vector["sha256"] for vector in chosen})
+        assert len(sources) == len(set(sources))
 
 
 @pytest.mark.parametrize("spelling", ["1", "1.0", "1e0", "10e-1", "0.1e1", "1.000"])

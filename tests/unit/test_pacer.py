@@ -234,6 +234,18 @@ def test_moving_to_a_range_in_use_waits_for_those_on_it(world: World) -> None:
     assert first.rate_ru_per_s() == moving.rate_ru_per_s() == pytest.approx(20.0)
 
 
+def test_moving_to_a_held_range_spends_nothing_there(world: World) -> None:
+    """The rate of the range left behind is worth nothing on the next one."""
+    moving = seated(world, "a", "r1")
+    change_board(world.ports, lambda b: b.throttled(SOURCE, "r0", now_s=world.clock.now_s()))
+    moving.call(lambda: Answer(1.0))
+    began_s = world.clock.now_s()
+    assert moving.move_to("b", "r0", 1)
+    with pytest.raises(GivenBack):
+        moving.call(lambda: Answer(1.0))
+    assert world.clock.now_s() > began_s
+
+
 def test_a_range_has_its_own_limit_below_the_share(world: World) -> None:
     """One partition gives no more than it has, however much the source may give."""
     grant(world, 100.0, r0=10.0)

@@ -41,6 +41,9 @@ class Answer:
 def world() -> World:
     """Two containers with a migration each, at full pace."""
     world = make_world(1, ranges=2)
+    world.monitor.charged_ru = lambda source, minute_s: sum(
+        world.ports.metering.by_minute(source, since_s=minute_s).get(minute_s, {}).values()
+    )
     for index in range(40):
         world.source.put(f"doc-{index}", ts=START_S - 200 * 86_400 + index, body=index)
     second = SPEC.replace("name: sim", "name: other").replace("container: c,", "container: d,")

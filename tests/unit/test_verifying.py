@@ -300,6 +300,37 @@ def test_keys_that_differ_in_type_only_are_asked_for_as_json() -> None:
     assert met("6") == met() == met("5", "x") == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ebb_migration", 2),
+        ("name", "other"),
+        ("uid", "another"),
+        ("receipts", 1),
+        ("documents", 1),
+        ("fingerprint", "00"),
+    ],
+)
+def test_a_summary_that_says_something_else_is_named(
+    archived: World, key: str, value: object
+) -> None:
+    """Each field that the receipts and the ledger can answer for is held against them."""
+    summary = json.loads(blobs(archived).bytes_of("archive", "migration.json") or b"")
+    edited = json.dumps(summary | {key: value}).encode()
+    blobs(archived).put("archive", "migration.json", edited, missing=False)
+    (fault,) = verified(archived).faults
+    assert fault.startswith(f"migration.json: its {key} is {value!r}, and not ")
+
+
+def test_a_summary_with_other_ranges_is_named(archived: World) -> None:
+    """A token decides where a range begins: a foreign one would tile another container."""
+    summary = json.loads(blobs(archived).bytes_of("archive", "migration.json") or b"")
+    summary["ranges"][0]["token"] = "another"
+    data = json.dumps(summary).encode()
+    blobs(archived).put("archive", "migration.json", data, missing=False)
+    assert verified(archived).faults == ["migration.json: its ranges are not those of the receipts"]
+
+
 def test_a_proof_is_refused_where_the_archive_was_harmed(archived: World) -> None:
     """It must never lead from bytes that are not there to a root that is."""
     proof = proof_of(archived, "doc-31")

@@ -1,0 +1,367 @@
+"""What the application relies on in a source, over the twin and over the sandbox's Cosmos DB."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+import pytest
+from azure.cosmos import ContainerProxy
+
+from sandbox.cosmos.backing import StoredDocument
+from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
+from shared.adapters.cosmos import CosmosSources
+from shared.adapters.memory import MemoryClock
+from shared.domain.slices import Extent, FeedRange, Window
+from shared.errors import EbbError, NotFound, PermanentError
+from shared.ports import Page, Query, Source
+from tests.sandbox.clients import container_of
+from tests.simulation.sources import MemorySource, PagedSource
+
+PARTITIONS = 2
+BASE_S = 1_700_000_000
+ODD_IDS = ("A", "Z", "a", "zz", "é", "ü", "~", "ー")
+WHERE = "c.kind = 'even'"
+
+
+class House(Protocol):
+    """A container of its own for one test, and what others do to it."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def fill(self, documents: list[dict[str, Any]]) -> None: ...
+
+    def update(self, document: dict[str, Any]) -> None: ...
+
+    def delete(self, document_id: str) -> None: ...
+
+    def missing(self) -> Source: ...
+
+
+def key_of(document_id: str) -> str:
+    return f"p{sum(map(ord, document_id)) % 7}"
+
+
+@dataclass(slots=True)
+class MemoryHouse:
+    memory: MemorySource = field(
+        default_factory=lambda: MemorySource(
+            clock=MemoryClock(),
+            ranges_count=PARTITIONS,
+            wheres={WHERE: lambda document: document["body"].get("kind") == "even"},
+        )
+    )
+
+    @property
+    def source(self) -> Any:
+        return PagedSource(self.memory, random.Random(1))
+
+    def fill(self, documents: list[dict[str, Any]]) -> None:
+        for each in documents:
+            body = {name: value for name, value in each.items() if name not in {"id", "_ts"}}
+            self.memory.put(each["id"], ts=each["_ts"], body=body)
+
+    def update(self, document: dict[str, Any]) -> None:
+        self.memory.put(document["id"], ts=int(self.memory.clock.now_s()), body={})
+
+    def delete(self, document_id: str) -> None:
+        del self.memory.documents[document_id]
+
+    def missing(self) -> Any:
+        return PagedSource(MemorySource(clock=MemoryClock(), missing=True), random.Random(1))
+
+
+@dataclass(slots=True)
+class CosmosHouse:
+    sandbox: Sandbox
+    name: str
+    sources: CosmosSources
+    container: ContainerProxy
+
+    @property
+    def source(self) -> Source:
+        return self.sources.open("appdb", self.name)
+
+    def fill(self, documents: list[dict[str, Any]]) -> None:
+        stored = (
+            StoredDocument(
+                key_json=json.dumps([key_of(each["id"])]),
+                text=_backdated(each).encode(),
+            )
+            for each in documents
+        )
+        self.sandbox.backing.store("appdb", self.name, stored)
+
+    def update(self, document: dict[str, Any]) -> None:
+        self.container.upsert_item({"id": document["id"], "pk": key_of(document["id"])})
+
+    def delete(self, document_id: str) -> None:
+        self.container.delete_item(document_id, key_of(document_id))
+
+    def missing(self) -> Source:
+        return self.sources.open("appdb", "nothing-of-that-name")
+
+
+def _backdated(document: dict[str, Any]) -> str:
+    """As the sandbox is told of a document that was written long ago."""
+    body = {name: value for name, value in document.items() if name != "_ts"}
+    return json.dumps({**body, "__sandbox_ts": document["_ts"], "pk": key_of(document["id"])})
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """Two partitions, and room enough that nothing is throttled."""
+    options = SandboxOptions(partitions=PARTITIONS, with_storage=False, ru_per_s=100_000)
+    with start_sandbox(options) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", pytest.param("cosmos", marks=pytest.mark.node)])
+def house(request: pytest.FixtureRequest) -> House:
+    """The same questions to both."""
+    if request.param == "memory":
+        return MemoryHouse()
+    running: Sandbox = request.getfixturevalue("sandbox")
+    name = f"contract{next(_numbers)}"
+    sources = CosmosSources(
+        account="cosmos-sandbox",
+        endpoint=running.cosmos_endpoint,
+        credential=running.cosmos_key,
+        user_agent="ebb/test",
+        ca_file=str(running.ca_file),
+    )
+    return CosmosHouse(running, name, sources, container_of(running, name))
+
+
+def some(number: int) -> list[dict[str, Any]]:
+    kinds = ("even", "odd")
+    return [{"id": f"doc-{i:02d}", "_ts": BASE_S + i, "kind": kinds[i % 2]} for i in range(number)]
+
+
+def over(source: Source, lo_s: int = 0, hi_s: int = BASE_S * 2, **more: Any) -> list[Query]:
+    """One query for each range."""
+    bounds = {name: more.pop(name) for name in ("id_lo", "id_hi") if name in more}
+    window = Window(lo_s=lo_s, hi_s=hi_s)
+    return [
+        Query(extent=Extent(window=window, range=each, **bounds), **more)
+        for each in source.ranges()
+    ]
+
+
+def counted(source: Source, queries: list[Query]) -> int:
+    return sum(source.count(each).value or 0 for each in queries)
+
+
+def paged(source: Source, query: Query, *, limit: int = 3) -> Iterator[Page]:
+    continuation: str | None = None
+    while True:
+        page = source.documents(query, continuation=continuation, limit=limit)
+        yield page
+        continuation = page.continuation
+        if continuation is None:
+            return
+
+
+def given(source: Source, queries: list[Query]) -> list[Mapping[str, Any]]:
+    return [each for query in queries for page in paged(source, query) for each in page.items]
+
+
+def ids(documents: list[Mapping[str, Any]]) -> list[str]:
+    return sorted(each["id"] for each in documents)
+
+
+def test_ranges_part_the_documents_between_them(house: House) -> None:
+    """Their ids are in order, and each document lies on one of them."""
+    house.fill(some(30))
+    ranges = house.source.ranges()
+    assert [each.id for each in ranges] == ["r000", "r001"]
+    assert len({each.token for each in ranges}) == PARTITIONS
+    found = given(house.source, over(house.source))
+    assert ids(found) == [each["id"] for each in some(30)]
+    assert all(house.source.count(each).value for each in over(house.source))
+
+
+def test_each_range_lies_on_partitions_of_its_own(house: House) -> None:
+    """By the ids that metrics call them by, for the ranges that were asked about."""
+    ranges = house.source.ranges()
+    lies_on = house.source.partitions_of(ranges)
+    assert sorted(lies_on) == [each.id for each in ranges]
+    assert all(lies_on.values())
+    assert len({each for parts in lies_on.values() for each in parts}) == PARTITIONS
+    assert list(house.source.partitions_of(ranges[:1])) == [ranges[0].id]
+
+
+def test_windows_are_half_open(house: House) -> None:
+    """The first second belongs to it and the last does not."""
+    house.fill(some(10))
+    for lo, hi, expected in ((0, 10, 10), (3, 7, 4), (3, 4, 1), (10, 20, 0)):
+        queries = over(house.source, BASE_S + lo, BASE_S + hi)
+        assert counted(house.source, queries) == expected
+        assert len(given(house.source, queries)) == expected
+
+
+def test_the_earliest_second_of_a_window_is_found(house: House) -> None:
+    """And none where nothing is; both cost something."""
+    house.fill(some(10))
+    found = [house.source.earliest_s(each) for each in over(house.source, BASE_S + 4)]
+    assert min(each.value for each in found if each.value is not None) == BASE_S + 4
+    nothing = [house.source.earliest_s(each) for each in over(house.source, hi_s=BASE_S)]
+    assert [each.value for each in nothing] == [None, None]
+    assert all(each.ru > 0 for each in (*found, *nothing))
+
+
+def test_pages_give_each_document_once_and_keep_to_the_limit(house: House) -> None:
+    """A continuation leads on until there is none; every page is charged."""
+    house.fill(some(25))
+    for query in over(house.source):
+        pages = list(paged(house.source, query))
+        assert all(len(page.items) <= 3 for page in pages)
+        assert all(page.ru > 0 for page in pages)
+        assert len(pages) > 1
+        found = [each["id"] for page in pages for each in page.items]
+        assert len(found) == len(set(found)) == house.source.count(query).value
+
+
+def test_an_empty_window_is_one_empty_page(house: House) -> None:
+    """No continuation, and a charge all the same."""
+    house.fill(some(3))
+    for query in over(house.source, hi_s=BASE_S):
+        (page,) = paged(house.source, query)
+        assert list(page.items) == []
+        assert page.ru > 0
+        assert house.source.count(query).value == 0
+        assert house.source.count(query).ru > 0
+
+
+def test_documents_come_whole(house: House) -> None:
+    """With what the service adds, and as plain values."""
+    house.fill([{"id": "whole", "_ts": BASE_S, "kind": "even", "n": [1.5, None, {"é": True}]}])
+    (found,) = given(house.source, over(house.source))
+    assert {"id", "pk", "_ts", "_etag", "_rid", "_self"} <= set(found)
+    assert (found["id"], found["pk"], found["_ts"]) == ("whole", key_of("whole"), BASE_S)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_id_bounds_are_half_open_and_by_code_point(house: House) -> None:
+    """As the cutting of a dense second counts on."""
+    house.fill([{"id": each, "_ts": BASE_S} for each in ODD_IDS])
+    for low, high in ((None, "a"), ("a", "é"), ("é", None), ("Z", "~"), ("zzz", "é")):
+        expected = sorted(
+            each
+            for each in ODD_IDS
+            if (low is None or each >= low) and (high is None or each < high)
+        )
+        queries = over(house.source, id_lo=low, id_hi=high)
+        assert ids(given(house.source, queries)) == expected
+        assert counted(house.source, queries) == len(expected)
+
+
+def test_only_the_ids_that_are_asked_for_are_given(house: House) -> None:
+    """Of those in the window; an id that is not there is no error."""
+    house.fill(some(10))
+    queries = over(house.source, BASE_S + 2, ids=("doc-01", "doc-02", "doc-07", "nobody"))
+    assert ids(given(house.source, queries)) == ["doc-02", "doc-07"]
+    assert counted(house.source, queries) == 2
+
+
+def test_the_extra_filter_holds_for_every_question(house: House) -> None:
+    """Counting, finding the earliest, reading, listing."""
+    house.fill(some(10))
+    queries = over(house.source, BASE_S + 1, where=WHERE)
+    assert counted(house.source, queries) == 4
+    assert ids(given(house.source, queries)) == ["doc-02", "doc-04", "doc-06", "doc-08"]
+    earliest = [house.source.earliest_s(each).value for each in queries]
+    assert min(each for each in earliest if each) == BASE_S + 2
+    listed = [
+        house.source.identities(each, continuation=None, limit=100, paths=("/pk",))
+        for each in queries
+    ]
+    assert sum(len(page.items) for page in listed) == 4
+
+
+def test_a_filter_that_is_not_understood_is_refused(house: House) -> None:
+    """Asking again would not help."""
+    house.fill(some(1))
+    for query in over(house.source, where="c.kind === oops("):
+        with pytest.raises(PermanentError):
+            house.source.count(query)
+
+
+def test_identities_hold_id_version_and_key_only(house: House) -> None:
+    """In pages like documents; a path that a document lacks is left out."""
+    house.fill(some(20))
+    versions = {each["id"]: each["_etag"] for each in given(house.source, over(house.source))}
+    listed: dict[str, str] = {}
+    for query in over(house.source):
+        continuation: str | None = None
+        while True:
+            page = house.source.identities(
+                query, continuation=continuation, limit=4, paths=("/pk", "/no/such")
+            )
+            assert len(page.items) <= 4
+            assert page.ru > 0
+            for item in page.items:
+                assert item == {
+                    "id": item["id"],
+                    "_etag": item["_etag"],
+                    "pk": key_of(item["id"]),
+                }
+                assert item["id"] not in listed
+                listed[item["id"]] = item["_etag"]
+            continuation = page.continuation
+            if continuation is None:
+                break
+    assert listed == versions
+
+
+def test_an_update_leaves_the_window_with_a_new_version(house: House) -> None:
+    """It goes to the present and is another version there."""
+    house.fill(some(6))
+    before = {each["id"]: each["_etag"] for each in given(house.source, over(house.source))}
+    house.update({"id": "doc-03"})
+    past = over(house.source, hi_s=BASE_S + 100)
+    assert ids(given(house.source, past)) == ["doc-00", "doc-01", "doc-02", "doc-04", "doc-05"]
+    now_s = int(time.time()) + 10**9
+    (moved,) = given(house.source, over(house.source, BASE_S + 100, now_s))
+    assert moved["id"] == "doc-03"
+    assert moved["_etag"] != before["doc-03"]
+
+
+def test_what_leaves_between_two_pages_hides_nothing_else(house: House) -> None:
+    """Deleted or updated meanwhile: everything else is given once all the same."""
+    house.fill(some(24))
+    query = max(over(house.source), key=lambda each: house.source.count(each).value or 0)
+    pages = paged(house.source, query)
+    first = next(pages)
+    house.delete(first.items[0]["id"])
+    expected = house.source.count(query).value or 0
+    found = [each["id"] for each in first.items] + [e["id"] for p in pages for e in p.items]
+    assert len(found) == len(set(found)) == expected + 1
+
+
+def test_a_container_that_is_missing_is_not_found(house: House) -> None:
+    """Whatever it is asked, and never an empty answer."""
+    missing = house.missing()
+    with pytest.raises(NotFound):
+        missing.partition_key_paths()
+    token = house.source.ranges()[0].token
+    window = Window(lo_s=0, hi_s=BASE_S)
+    query = Query(extent=Extent(window=window, range=FeedRange(id="r000", token=token)))
+    with pytest.raises(EbbError):
+        missing.count(query)
+    with pytest.raises(EbbError):
+        missing.documents(query, continuation=None, limit=1)
+
+
+def test_the_partition_key_is_told_as_it_was_declared(house: House) -> None:
+    """Paths with their slash."""
+    assert house.source.partition_key_paths() == ("/pk",)

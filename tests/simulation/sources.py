@@ -1,0 +1,183 @@
+"""The source's twin: a container in memory that answers as the real one, page by page.
+
+It misbehaves only where a test gives it a hook; misfortune comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.adapters.memory import MemoryClock
+from shared.domain.slices import FeedRange
+from shared.errors import NotFound, PermanentError, TransientError
+from shared.ports import Measured, Page, Query
+
+RU_PER_READ = 10.0
+RU_PER_COUNT = 3.0
+PAGE_DOCUMENTS_MAX = 8  # small pages, so that much can happen between two
+FIRST_POSITION = "0"  # before the first document
+
+
+@dataclass(slots=True)
+class MemorySource:
+    """Documents with `_ts` and `_etag`; an update moves a document to the present."""
+
+    clock: MemoryClock
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ru_charged: float = 0.0
+    ru_by_minute: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    ru_per_read: float = RU_PER_READ
+    ranges_count: int = 1
+    splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Ranges whose partition was split, with the partitions they lie on since."""
+    wheres: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
+    """The filters it understands; the real one understands Cosmos SQL."""
+    positions: dict[str, int] = field(default_factory=dict)
+    etags: int = 0
+    missing: bool = False
+    hook: Callable[[Query, int, int], Page] | None = None
+
+    def put(self, document_id: str, *, ts: int, body: Any) -> None:
+        self.etags += 1
+        self.documents[document_id] = {
+            "id": document_id,
+            "pk": f"p{sum(map(ord, document_id)) % 7}",
+            "body": body,
+            "_ts": ts,
+            "_etag": f"e{self.etags}",
+            "_rid": "r",
+            "_self": "s",
+            "_attachments": "a",
+        }
+
+    def partition_key_paths(self) -> tuple[str, ...]:
+        self._must_exist()
+        return ("/pk",)
+
+    def ranges(self) -> tuple[FeedRange, ...]:
+        return tuple(FeedRange(id=f"r{i:03d}", token=str(i)) for i in range(self.ranges_count))
+
+    def whole(self) -> FeedRange:
+        return FeedRange(id="all", token="all")
+
+    def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
+        return {each.id: self.splits.get(each.id, (each.token,)) for each in ranges}
+
+    def split(self, range_id: str) -> None:
+        """The range's partition makes way for two."""
+        self.splits[range_id] = (f"{range_id}-low", f"{range_id}-high")
+
+    def count(self, query: Query) -> Measured:
+        return Measured(value=len(self._within(query)), ru=self._charged(RU_PER_COUNT))
+
+    def earliest_s(self, query: Query) -> Measured:
+        times = [document["_ts"] for document in self._within(query)]
+        return Measured(value=min(times, default=None), ru=self._charged(RU_PER_COUNT))
+
+    def documents_page(self, query: Query, start: int, limit: int) -> Page:
+        """What lies behind a position, in an order that updates and deletions leave as it is."""
+        found = sorted((self._position(key), each) for key, each in self._keyed(query))
+        behind = [(at, each) for at, each in found if at > start]
+        given = behind[:limit]
+        items = [dict(each) for _, each in given]
+        ru = self._charged(RU_PER_COUNT + self.ru_per_read * len(items))
+        more = len(behind) > limit
+        return Page(items=items, ru=ru, continuation=str(given[-1][0]) if more else None)
+
+    def _within(self, query: Query) -> list[dict[str, Any]]:
+        return [document for _, document in self._keyed(query)]
+
+    def _must_exist(self) -> None:
+        if self.missing:
+            raise NotFound("reading db/c: not found (404)")
+
+    def _keyed(self, query: Query) -> list[tuple[str, dict[str, Any]]]:
+        self._must_exist()
+        meant = self._filter(query.where)
+        extent = query.extent
+        low, high = extent.id_lo, extent.id_hi
+        return [
+            (key, document)
+            for key, document in self.documents.items()
+            if extent.window.lo_s <= document["_ts"] < extent.window.hi_s
+            and extent.range.token
+            in {"all", str(sum(map(ord, document["pk"])) % self.ranges_count)}
+            and (low is None or document["id"] >= low)
+            and (high is None or document["id"] < high)
+            and (query.ids is None or document["id"] in query.ids)
+            and meant(document)
+        ]
+
+    def _filter(self, where: str | None) -> Callable[[Mapping[str, Any]], bool]:
+        if where is None:
+            return lambda _: True
+        if where not in self.wheres:
+            raise PermanentError(f"reading db/c: answered 400 to {where!r}; correct cold.where")
+        return self.wheres[where]
+
+    def _position(self, key: str) -> int:
+        return self.positions.setdefault(key, len(self.positions) + 1)
+
+    def _charged(self, ru: float) -> float:
+        self.ru_charged += ru
+        self.ru_by_minute[int(self.clock.now_s()) // 60 * 60] += ru
+        return ru
+
+
+class PagedSource:
+    """The Source port over MemorySource: documents in pages, identities without bodies."""
+
+    def __init__(self, memory: MemorySource, chance: random.Random) -> None:
+        self._memory = memory
+        self._chance = chance
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._memory, name)
+
+    def documents(self, query: Query, *, continuation: str | None, limit: int) -> Page:
+        limit = max(1, min(limit, self._chance.randint(1, PAGE_DOCUMENTS_MAX)))
+        page = self._memory.hook or self._memory.documents_page
+        return page(query, _start(continuation), limit)
+
+    def identities(
+        self, query: Query, *, continuation: str | None, limit: int, paths: tuple[str, ...]
+    ) -> Page:
+        page = self._memory.documents_page(query, _start(continuation), max(1, limit))
+        kept = [_identity(document, paths) for document in page.items]
+        return Page(items=kept, ru=page.ru, continuation=page.continuation)
+
+
+def _start(continuation: str | None) -> int:
+    try:
+        return int(continuation or FIRST_POSITION)
+    except ValueError as error:
+        raise TransientError("reading db/c: the continuation is broken") from error
+
+
+def _identity(document: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
+    """Id, version and partition key, nested as the document has them."""
+    kept: dict[str, Any] = {"id": document["id"], "_etag": document["_etag"]}
+    for path in paths:
+        *folders, last = path.strip("/").split("/")
+        place: dict[str, Any] = kept
+        found: Mapping[str, Any] = document
+        for folder in folders:
+            below = found.get(folder)
+            found = below if isinstance(below, Mapping) else {}
+            place = place.setdefault(folder, {}) if last in found else place
+        if last in found:
+            place[last] = found[last]
+    return kept
+
+
+@dataclass(slots=True)
+class MemorySources:
+    source: Any
+    account: str = "acct"
+
+    def open(self, database: str, container: str) -> Any:
+        return self.source
