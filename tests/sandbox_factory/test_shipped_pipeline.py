@@ -32,6 +32,8 @@ def test_a_slice_validated_at_once_ends_succeeded(bench: Bench, ebb: EbbStub) ->
     assert json.loads(rows[0]["document"])["text"] == "é" * 50
     (body,) = ebb.bodies
     assert body.pop("callBackUri").startswith(bench.sandbox.management_endpoint)
+    billing = json.loads(body.pop("billing"))
+    assert billing["billableDuration"] == [{"Managed": pytest.approx(2 / 60)}]
     assert body == {
         "migration": "m",
         "slice": "s1",
