@@ -101,6 +101,17 @@ def pressure(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     return _answer(context, call)
 
 
+@app.route("alerts", methods=["POST"])
+def alerts(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Azure Monitor says that an alert fired or is resolved."""
+
+    def call() -> faces.Answer:
+        taken = wiring.app().alerting.take(faces.text_body(req.get_body()))
+        return faces.shown(faces.taken_shown(taken), status=202)
+
+    return _answer(context, call)
+
+
 @app.route("slices/{slice_id}/validate", methods=["POST"])
 def slice_validate(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """A Data Factory run says what it wrote; the verdict goes to the address it waits at."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from sandbox.alerts import AlertRule
 from sandbox.cosmos.account import History
 from sandbox.cosmos.faults import Fault, Kind
 from sandbox.errors import SandboxError
@@ -125,6 +126,14 @@ class AdminClient:
     def open_factory(self, url: str) -> None:
         """Let callers of the management endpoint through to a factory that listens there."""
         self._object("PUT", "/factory", {"url": url})
+
+    def watch(self, rule: AlertRule) -> None:
+        """Let the account's Monitor watch an alert rule from now on."""
+        self._object("PUT", "/alerts", asdict(rule))
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return every alert posted: the rule, the body, and each answer's status."""
+        return list(self._call("GET", "/alerts"))
 
     def reset(self) -> None:
         """Forget traffic, debts and faults; limits and prices stay."""

@@ -179,7 +179,7 @@ def _by_cell(account: Account, query: MetricsQuery, horizon_s: float, name: str)
     groups: dict[tuple[str, ...], dict[int, Tally]] = {}
     for minute_s in _known_minutes(account, query, horizon_s):
         for cell, tally in account.series.minute(minute_s, until_s=horizon_s).items():
-            dimensions = _dimensions(cell)
+            dimensions = dimensions_of(cell)
             if _accepts(query.wanted, dimensions):
                 group = groups.setdefault(tuple(dimensions[d] for d in query.wanted), {})
                 start_s = minute_s - minute_s % query.grain_s
@@ -287,7 +287,8 @@ def _tally_values(tally: Tally, *, by_ru: bool, aggregations: tuple[str, ...]) -
     return {name: round(known[name], 4) for name in aggregations if name in known}
 
 
-def _dimensions(cell: Cell) -> dict[str, str]:
+def dimensions_of(cell: Cell) -> dict[str, str]:
+    """The metric dimensions a request is counted under."""
     status = "Success"
     if cell.status == _THROTTLED:
         status = "ClientThrottlingError"
@@ -316,7 +317,7 @@ def _wanted(text: str) -> dict[str, frozenset[str]]:
     for name, value in _CONDITION.findall(text):
         wanted.setdefault(name.lower(), set()).add(value.replace("''", "'").lower())
     leftover = re.sub(r"\b(and|or)\b|[()\s]", "", _CONDITION.sub("", text), flags=re.IGNORECASE)
-    known = _dimensions(Cell("", 0, "", "", "", 0))
+    known = dimensions_of(Cell("", 0, "", "", "", 0))
     if leftover or any(name not in known for name in wanted):
         raise BadQuery(f"$filter {text!r} is not understood; use {' and '.join(known)} with eq")
     return {name: frozenset(values) for name, values in wanted.items()}

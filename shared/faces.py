@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shared.application.alerting import Taken
 from shared.application.pressing import Pressed
 from shared.domain.slices import Migration
 from shared.errors import (
@@ -93,6 +94,15 @@ def pressed_shown(pressed: Pressed) -> dict[str, Any]:
         "sources": list(pressed.sources),
         "until_s": pressed.until_s,
         "budget_ru_per_s": round(pressed.budget_ru_per_s, 1),
+    }
+
+
+def taken_shown(taken: Taken) -> dict[str, Any]:
+    return {
+        "rule": taken.rule,
+        "condition": taken.condition,
+        "sources": list(taken.sources),
+        "held_until_s": taken.held_until_s,
     }
 
 

@@ -32,6 +32,7 @@ from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
+from shared.application.alerting import Alerting
 from shared.application.bundle import Ports
 from shared.application.burying import Burying
 from shared.application.controller import Controller
@@ -62,6 +63,7 @@ class App:
     burying: Burying
     operating: Operating
     pressing: Pressing
+    alerting: Alerting
     verifying: Verifying
     proving: Proving
     janitor: Janitor
@@ -98,6 +100,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         burying=Burying(ports),
         operating=Operating(ports),
         pressing=Pressing(ports),
+        alerting=Alerting(ports),
         verifying=Verifying(ports),
         proving=Proving(ports),
         janitor=Janitor(ports),

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox.alerts import AlertRule, AlertWatch
 from sandbox.cosmos.account import Account, History, backfill
 from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.faults import fault_rule
@@ -17,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def control_app(account: Account, door: FactoryDoor) -> web.Application:
     """Serve the account's controls."""
-    control = _Control(account, door)
+    control = _Control(account, door, AlertWatch(account))
     app = web.Application(middlewares=[_problems])
     app.router.add_get("/state", control.state)
     app.router.add_put("/limits", control.limits)
@@ -31,12 +32,15 @@ def control_app(account: Account, door: FactoryDoor) -> web.Application:
     app.router.add_post("/reset", control.reset)
     app.router.add_post("/history", control.history)
     app.router.add_put("/factory", control.factory)
+    app.router.add_put("/alerts", control.watch)
+    app.router.add_get("/alerts", control.alerts)
     return app
 
 
 class _Control:
-    def __init__(self, account: Account, door: FactoryDoor) -> None:
+    def __init__(self, account: Account, door: FactoryDoor, watch: AlertWatch) -> None:
         self._account = account
+        self._watch = watch
         self._door = door
 
     async def state(self, _: web.Request) -> web.Response:
@@ -107,6 +111,13 @@ class _Control:
     async def factory(self, request: web.Request) -> web.Response:
         self._door.url = str((await request.json())["url"])
         return await self.state(request)
+
+    async def watch(self, request: web.Request) -> web.Response:
+        self._watch.watch(AlertRule(**await request.json()))
+        return await self.state(request)
+
+    async def alerts(self, _: web.Request) -> web.Response:
+        return web.json_response(self._watch.posts)
 
     async def reset(self, request: web.Request) -> web.Response:
         self._account.reset()

@@ -76,6 +76,10 @@ class TrafficSeries:
             return self._minutes.get(minute_s, {})
         return _summed(self._seconds.get(second, {}) for second in range(minute_s, int(until_s)))
 
+    def between(self, start_s: int, end_s: int) -> Mapping[Cell, Tally]:
+        """Return the cells of a span of seconds."""
+        return _summed(self._seconds.get(second, {}) for second in range(start_s, end_s))
+
     def minutes_between(self, first_s: float, end_s: float) -> list[int]:
         """Return the minutes with traffic in a span."""
         return sorted(minute for minute in self._minutes if first_s <= minute < end_s)

@@ -106,6 +106,7 @@ class Deciding:
             profile=habits.profile,
             throttles=grant.throttles,
             pressure=grant.pressure,
+            alarm=grant.alarm(now_s),
             monitor_trouble=trouble,
         )
         decision, memory = decide(signals, remembered.memory)

@@ -24,6 +24,11 @@ class Pressed:
     budget_ru_per_s: float
 
 
+def known_sources(ports: Ports) -> set[str]:
+    """Whatever any migration reads, in whichever state it is."""
+    return {parse_spec(each.spec_text).source.name for each in ports.ledger.migrations()}
+
+
 class Pressing:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -31,7 +36,7 @@ class Pressing:
     def push(self, text: str) -> Pressed:
         now_s = self._ports.clock.now_s()
         told = parse_push(text, now_s=now_s)
-        known = {parse_spec(each.spec_text).source.name for each in self._ports.ledger.migrations()}
+        known = known_sources(self._ports)
         if told.source is not None and told.source not in known:
             raise NotFound(
                 f"no migration reads {told.source!r}; known: {', '.join(sorted(known)) or 'none'}"

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from shared.domain.governor import STALE_AFTER_S, Pressure, Throttle
+from shared.domain.alerts import ALERT_HOLD_S
+from shared.domain.governor import STALE_AFTER_S, Alarm, Pressure, Throttle
 from shared.domain.pacing import COOL_DOWN_S
 from shared.domain.sharing import USEFUL_RU_PER_S
 
@@ -21,6 +22,7 @@ BOARD_VALID_S = 90.0  # three ticks: a controller that died stops everything wit
 SEAT_TTL_S = 45.0
 SEAT_RENEW_EVERY_S = 10.0
 THROTTLES_MAX = 100  # of one source, the newest: the row again
+ALARMS_MAX = 32  # of one source, the newest: rules are few, and a row holds so much
 SEATS_MAX = 128  # of all migrations together: a row holds no more, and no account needs them
 VACANT_S = 2 * BOARD_AGE_MAX_S  # half to be taken over in, half for everybody to have seen it
 
@@ -76,6 +78,8 @@ class Grant:
     reason: str = "no decision yet"
     throttles: dict[str, Throttle] = field(default_factory=dict)
     pressure: Pressure | None = None
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    """By alert: also those resolved, as long as a message of their firing may still come late."""
 
     def is_stale(self, now_s: float) -> bool:
         return self.stale_at_s is not None and now_s >= self.stale_at_s
@@ -97,13 +101,28 @@ class Grant:
         need = pressure.business_ru_per_s
         room = 0.0 if need is None else max(0.0, self.limit_ru_per_s - need)
         part = min(1.0, room / self.budget_ru_per_s) if self.budget_ru_per_s > 0 else 0.0
+        return replace(self._shrunk(part), pressure=pressure)
+
+    def alarm(self, now_s: float) -> Alarm | None:
+        """The alert that holds the longest."""
+        held = [alarm for alarm in self.alarms.values() if alarm.until_s > now_s]
+        return max(held, key=lambda each: (each.until_s, each.rule), default=None)
+
+    def alarmed(self, key: str, alarm: Alarm, *, now_s: float) -> Grant:
+        """With what an alert says, in whichever order and however often its messages come."""
+        known = self.alarms.get(key)
+        later = alarm if known is None else max(known, alarm, key=_lateness)
+        kept = sorted((self.alarms | {key: later}).items(), key=lambda each: each[1].fired_at_s)
+        holds = later.until_s > now_s
+        return replace(self._shrunk(0.0) if holds else self, alarms=dict(kept[-ALARMS_MAX:]))
+
+    def _shrunk(self, part: float) -> Grant:
         return replace(
             self,
             budget_ru_per_s=self.budget_ru_per_s * part,
             shares_ru_per_s={name: ru * part for name, ru in self.shares_ru_per_s.items()},
             range_ru_per_s={name: ru * part for name, ru in self.range_ru_per_s.items()},
             other_ranges_ru_per_s=self.other_ranges_ru_per_s * part,
-            pressure=pressure,
         )
 
 
@@ -214,7 +233,7 @@ class Board:
                 name: _with_news(grant, self.grants.get(name), now_s)
                 for name, grant in grants.items()
             }
-            | self._pressed_only(grants, now_s),
+            | self._told_only(grants, now_s),
             decided_at_s=now_s,
             valid_until_s=now_s + BOARD_VALID_S,
             controller_token=controller_token,
@@ -252,24 +271,36 @@ class Board:
             return self._with(source, replace(grant, pressure=None))
         return self._with(source, grant.pressed(pressure))
 
+    def alarmed(self, source: str, key: str, alarm: Alarm, *, now_s: float) -> Board:
+        """An alert fired, which stops everything, or is resolved, which lets it be decided anew."""
+        grant = self.grants.get(source, Grant())
+        return self._with(source, grant.alarmed(key, alarm, now_s=now_s))
+
     def _with(self, source: str, grant: Grant) -> Board:
         return replace(self, grants={**self.grants, source: grant})
 
-    def _pressed_only(self, decided: Mapping[str, Grant], now_s: float) -> dict[str, Grant]:
-        """Sources nobody copies from now, but whose business has said what it needs."""
-        return {
-            name: Grant(reason="no migration is running", pressure=grant.pressure)
-            for name, grant in self.grants.items()
-            if name not in decided and grant.pressure and grant.pressure.until_s > now_s
-        }
+    def _told_only(self, decided: Mapping[str, Grant], now_s: float) -> dict[str, Grant]:
+        """Sources nobody copies from now, but of whose business something was told."""
+        rest = {name: grant for name, grant in self.grants.items() if name not in decided}
+        idle = Grant(reason="no migration is running")
+        told = {name: _with_news(idle, grant, now_s) for name, grant in rest.items()}
+        return {name: grant for name, grant in told.items() if grant.pressure or grant.alarms}
+
+
+def _lateness(alarm: Alarm) -> tuple[float, float]:
+    """What fired last counts, and of one firing its end."""
+    return alarm.fired_at_s, -alarm.until_s
 
 
 def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
-    """A fresh grant with the 429s met lately and the pressure in force."""
+    """A fresh grant with the 429s met lately, the pressure and the alerts in force."""
     if before is None:
         return grant
     recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < STALE_AFTER_S}
     kept = replace(grant, throttles=recent)
+    for key, alarm in before.alarms.items():
+        if alarm.fired_at_s + ALERT_HOLD_S > now_s:
+            kept = kept.alarmed(key, alarm, now_s=now_s)
     pressure = before.pressure
     if pressure is None or pressure.until_s <= now_s:
         return kept

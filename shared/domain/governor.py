@@ -41,6 +41,7 @@ class Reason(StrEnum):
     THROTTLED = "throttled"
     HOT = "hot"
     PRESSURE = "pressure"
+    ALERT = "alert"
     WAITING = "waiting"
     NO_CAPACITY = "no_capacity"
 
@@ -63,6 +64,16 @@ class Pressure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """An Azure Monitor alert that fired: nothing is spent until it is resolved or long past."""
+
+    rule: str
+    fired_at_s: float
+    until_s: float
+    """Not later than it fired where it is resolved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signals:
     """All that is known when a decision is made. A range lies on a partition of its own."""
 
@@ -77,6 +88,7 @@ class Signals:
     usual_shares: Mapping[str, float] = field(default_factory=dict)
     throttles: Mapping[str, Throttle] = field(default_factory=dict)
     pressure: Pressure | None = None
+    alarm: Alarm | None = None
     profile: Profile | None = None
     monitor_trouble: str = ""
 
@@ -215,6 +227,9 @@ def _refusal(signals: Signals, known: _Known) -> _Pace | None:
         trouble = f"; {signals.monitor_trouble}" if signals.monitor_trouble else ""
         text = f"the newest reading is {known.age_s:.0f} s old (limit {STALE_AFTER_S:.0f} s)"
         return _hold(Reason.STALE, text + trouble)
+    alarm = signals.alarm
+    if alarm is not None and alarm.until_s > signals.now_s:
+        return _hold(Reason.ALERT, _alarming(alarm))
     pushed = _pushed(signals)
     if pushed is not None and pushed.business_ru_per_s is None:
         return _hold(Reason.PRESSURE, f"the business asked for everything{_until(pushed)}")
@@ -415,4 +430,15 @@ def _seen(signals: Signals, known: _Known) -> str:
 
 def _until(pushed: Pressure) -> str:
     told = f" ({pushed.told})" if pushed.told else ""
-    return f" until {dt.datetime.fromtimestamp(pushed.until_s, dt.UTC):%H:%M:%S} UTC{told}"
+    return f" until {_clock(pushed.until_s)}{told}"
+
+
+def _alarming(alarm: Alarm) -> str:
+    return (
+        f"the alert {alarm.rule!r} fired at {_clock(alarm.fired_at_s)}; unless it is resolved "
+        f"before, readings decide again from {_clock(alarm.until_s)}"
+    )
+
+
+def _clock(at_s: float) -> str:
+    return f"{dt.datetime.fromtimestamp(at_s, dt.UTC):%H:%M:%S} UTC"

@@ -13,7 +13,7 @@ from shared.domain.board import Board, Grant
 from tests.property import test_board_laws as board_laws
 from tests.property import test_governor_laws as laws
 
-WITHOUT_SHRINKING = settings(phases=[Phase.generate], max_examples=400)  # that it fails is enough
+WITHOUT_SHRINKING = settings(phases=[Phase.generate], max_examples=3_000)  # that it fails is enough
 
 BREAKS: dict[str, tuple[Callable[[], None], Any, str, Any]] = {
     "the business's newest minute is forgotten": (

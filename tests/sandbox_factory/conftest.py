@@ -2,8 +2,10 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
 from azure.identity import ManagedIdentityCredential
 from azure.mgmt.datafactory import DataFactoryManagementClient
 from azure.storage.blob import BlobServiceClient
@@ -41,9 +43,9 @@ def with_factory() -> Iterator[Sandbox]:
             yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployed(with_factory: Sandbox) -> Iterator[Bench]:
-    """The factory with infra/adf in it, and the real clients."""
+    """The factory with infra/adf in it, and the real clients; no other file meets its identity."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in with_factory.identity_settings().items():
             environment.setenv(name, value)
@@ -60,7 +62,8 @@ def deployed(with_factory: Sandbox) -> Iterator[Bench]:
                 with_factory.storage_connection_string
             ) as blobs,
         ):
-            blobs.create_container(CONTAINER)
+            with suppress(ResourceExistsError):
+                blobs.create_container(CONTAINER)
             bench = Bench(sandbox=with_factory, client=client, blobs=blobs)
             _deploy_everything(bench)
             yield bench

@@ -119,9 +119,9 @@ def messages_are_never_sent_again(patch: Patch) -> None:
 
 FIRST_FOUND_BY: dict[Callable[[Patch], None], tuple[int, ...]] = {
     whatever_was_read_is_taken: (43,),
-    what_came_twice_is_kept_twice: (16,),
-    nothing_is_looked_at_before_its_receipt: (44,),
-    versions_do_not_matter: (99,),
+    what_came_twice_is_kept_twice: (43,),
+    nothing_is_looked_at_before_its_receipt: (67,),
+    versions_do_not_matter: (53,),
 }
 BREAKS: tuple[Callable[[Patch], None], ...] = (
     whatever_was_read_is_taken,

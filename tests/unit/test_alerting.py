@@ -1,0 +1,289 @@
+"""Azure Monitor's alerts: read strictly, idempotent, in any order, and never the last word."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shared.application.alerting import Taken
+from shared.domain.alerts import ALERT_HOLD_S, Condition, parse_alert
+from shared.domain.board import ALARMS_MAX, Grant
+from shared.domain.governor import TICK_S, Alarm, Reason
+from shared.errors import Invalid
+from tests.simulation.alerts import ACCOUNT_ID, message
+from tests.simulation.runs import SPEC
+from tests.simulation.world import SOURCE, START_S, World, make_world
+
+RAMP_TICKS = 8
+FULL = 390.0
+
+
+@pytest.fixture
+def world() -> World:
+    """A migration at full pace."""
+    world = make_world(1)
+    for index in range(40):
+        world.source.put(f"doc-{index}", ts=START_S - 200 * 86_400 + index, body=index)
+    world.calm.operating.start(world.calm.operating.apply(SPEC).name)
+    for _ in range(RAMP_TICKS):
+        tick(world)
+    assert budget(world) > FULL
+    return world
+
+
+def tick(world: World) -> Reason:
+    world.clock.advance(TICK_S)
+    (entry,) = world.calm.controller.tick()
+    return entry.decision.reason
+
+
+def budget(world: World) -> float:
+    return world.ports.boards.read().grants[SOURCE].budget_ru_per_s
+
+
+def take(world: World, **said: Any) -> Taken:
+    said.setdefault("fired_at_s", world.clock.now_s())
+    return world.calm.alerting.take(message(**said))
+
+
+def told(world: World) -> list[str]:
+    return [i.text for i in world.ports.incidents.latest(limit=100) if i.kind == "alert"]
+
+
+def test_an_alert_that_fires_stops_everything_at_once(world: World) -> None:
+    """Before any tick, and the next decisions keep to it and say so."""
+    taken = take(world)
+    assert taken.sources == (SOURCE,)
+    assert taken.held_until_s == pytest.approx(world.clock.now_s() + ALERT_HOLD_S)
+    grant = world.ports.boards.read().grants[SOURCE]
+    assert (grant.budget_ru_per_s, *grant.shares_ru_per_s.values()) == (0, 0)
+    assert tick(world) is Reason.ALERT
+    assert "the alert 'ru-high' fired at " in world.ports.boards.read().grants[SOURCE].reason
+    assert budget(world) == 0
+
+
+def test_what_is_resolved_is_only_permitted_again(world: World) -> None:
+    """Nothing grows before a decision, and then no faster than ever."""
+    fired_at_s = world.clock.now_s()
+    take(world, fired_at_s=fired_at_s)
+    tick(world)
+    take(world, fired_at_s=fired_at_s, resolved_at_s=world.clock.now_s())
+    assert budget(world) == 0
+    assert tick(world) is not Reason.ALERT
+    assert budget(world) <= FULL
+
+
+def test_a_lost_resolved_stops_nothing_for_ever(world: World) -> None:
+    """Ten minutes after it fired the readings decide."""
+    take(world)
+    reasons = [tick(world) for _ in range(int(ALERT_HOLD_S / TICK_S) + RAMP_TICKS)]
+    held = reasons.count(Reason.ALERT)
+    assert held in {ALERT_HOLD_S / TICK_S - 1, ALERT_HOLD_S / TICK_S}
+    assert set(reasons[held:]).isdisjoint({Reason.ALERT})
+    assert budget(world) > FULL
+
+
+def test_two_alerts_hold_until_the_last_of_them(world: World) -> None:
+    """One that is resolved says nothing of the other."""
+    fired_at_s = world.clock.now_s()
+    take(world, alert="a", fired_at_s=fired_at_s)
+    take(world, alert="b", fired_at_s=fired_at_s)
+    take(world, alert="a", fired_at_s=fired_at_s, resolved_at_s=fired_at_s)
+    assert tick(world) is Reason.ALERT
+    take(world, alert="b", fired_at_s=fired_at_s, resolved_at_s=fired_at_s + 1)
+    assert tick(world) is not Reason.ALERT
+
+
+def test_it_fires_again_after_it_was_resolved(world: World) -> None:
+    """A rule's alert keeps its id where it is not stateful."""
+    fired_at_s = world.clock.now_s() - 60
+    take(world, fired_at_s=fired_at_s)
+    take(world, fired_at_s=fired_at_s, resolved_at_s=fired_at_s + 30)
+    take(world)
+    assert tick(world) is Reason.ALERT
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_order_and_number_of_messages_decide_nothing(world: World, seed: int) -> None:
+    """However often and in whichever order they come, the same is held in the end."""
+    rng = random.Random(seed)
+    now_s = world.clock.now_s()
+    said: list[dict[str, Any]] = []
+    for alert in "abc":
+        fired_at_s = now_s - rng.randrange(500)
+        said.append({"alert": alert, "fired_at_s": fired_at_s})
+        if rng.random() < 0.6:
+            said.append({**said[-1], "resolved_at_s": fired_at_s + rng.randrange(60)})
+    for each in said:
+        take(world, **each)
+    expected = world.ports.boards.read().grants[SOURCE].alarms
+    again = make_world(1)
+    again.clock.advance(now_s - again.clock.now_s())
+    again.calm.operating.apply(SPEC)
+    often = [each for each in said for _ in range(rng.choice([1, 2, 100]))]
+    rng.shuffle(often)
+    for each in often:
+        take(again, **each)
+    assert again.ports.boards.read().grants[SOURCE].alarms == expected
+    assert sorted(told(again)) == sorted(told(world))
+
+
+def test_an_alert_that_comes_an_hour_late_holds_nothing(world: World) -> None:
+    """It is written down; what it warned of is long read from the metrics."""
+    taken = take(world, fired_at_s=world.clock.now_s() - 3_600)
+    assert taken.held_until_s is None
+    assert budget(world) > FULL
+    assert len(told(world)) == 1
+
+
+def test_an_alert_on_one_container_leaves_the_others(world: World) -> None:
+    """Where every condition names it; a condition on the whole account concerns all."""
+    elsewhere = {"DatabaseName": "db", "CollectionName": "other"}
+    assert take(world, dimensions=elsewhere).sources == ()
+    assert budget(world) > FULL
+    here = {"DatabaseName": "db", "CollectionName": "c"}
+    assert take(world, alert="b", dimensions=here).sources == (SOURCE,)
+    assert budget(world) == 0
+
+
+def test_alerts_of_an_idle_source_are_remembered(world: World) -> None:
+    """Whoever resumes within the hold finds it in force."""
+    world.calm.operating.change("sim", "pause")
+    tick_without_entries(world)
+    take(world)
+    tick_without_entries(world)
+    world.calm.operating.change("sim", "resume")
+    assert tick(world) is Reason.ALERT
+
+
+def tick_without_entries(world: World) -> None:
+    world.clock.advance(TICK_S)
+    world.calm.controller.tick()
+
+
+def test_the_newest_alarms_are_kept_within_bounds() -> None:
+    """A row of the board holds only so much."""
+    grant = Grant()
+    for number in range(3 * ALARMS_MAX):
+        alarm = Alarm(rule="r", fired_at_s=float(number), until_s=number + 10.0)
+        grant = grant.alarmed(str(number), alarm, now_s=0.0)
+    assert len(grant.alarms) == ALARMS_MAX
+    assert grant.alarms[str(3 * ALARMS_MAX - 1)].until_s == 3 * ALARMS_MAX + 9
+
+
+def parsed(text: str) -> Any:
+    return parse_alert(text, now_s=float(START_S))
+
+
+def test_what_azure_sends_is_read_whole() -> None:
+    """Static and dynamic criteria, several conditions, several targets, seven decimals."""
+    body = json.loads(message(fired_at_s=START_S - 60.0))
+    body["data"]["essentials"]["firedDateTime"] = "2027-01-15T07:59:00.1234567Z"
+    body["data"]["essentials"]["alertTargetIDs"].append("/subscriptions/s/other")
+    body["data"]["alertContext"]["conditionType"] = "DynamicThresholdCriteria"
+    body["data"]["alertContext"]["condition"]["allOf"].append(
+        {
+            "alertSensitivity": "High",
+            "failingPeriods": {"numberOfEvaluationPeriods": 4, "minFailingPeriodsToAlert": 4},
+            "ignoreDataBefore": None,
+            "metricName": "TotalRequests",
+            "operator": "GreaterOrLessThan",
+            "threshold": None,
+            "timeAggregation": "Count",
+            "dimensions": None,
+            "metricValue": 250.0,
+        }
+    )
+    alert = parsed(json.dumps(body))
+    assert alert.condition is Condition.FIRED
+    assert alert.fired_at_s == pytest.approx(START_S - 60 + 0.123, abs=0.001)
+    assert alert.accounts == frozenset({"acct"})
+    assert alert.sources is None
+    assert alert.measured == (
+        "TotalRequestUnits GreaterThan 240000, measured 250000",
+        "TotalRequests, measured 250",
+    )
+
+
+def essentials(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda body: body["data"]["essentials"].update(changes)
+
+
+def at(offset_s: float) -> str:
+    return dt.datetime.fromtimestamp(START_S + offset_s, dt.UTC).isoformat()
+
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "another schema": (lambda body: body.update(schemaId="x"), "$.schemaId"),
+    "no schema": (lambda body: body.pop("schemaId"), "$.schemaId"),
+    "a log alert": (essentials(signalType="Log"), "$.data.essentials.signalType"),
+    "a new word": (essentials(monitorCondition="Maybe"), "$.data.essentials.monitorCondition"),
+    "no targets": (essentials(alertTargetIDs=[]), "$.data.essentials.alertTargetIDs"),
+    "no time zone": (
+        essentials(firedDateTime="2027-01-15T07:59:00"),
+        "$.data.essentials.firedDateTime",
+    ),
+    "the future": (essentials(firedDateTime=at(301)), "$.data.essentials"),
+    "long ago": (essentials(firedDateTime=at(-31 * 86_400)), "$.data.essentials"),
+    "resolved before": (essentials(resolvedDateTime=at(-120)), "$.data.essentials"),
+    "no condition": (
+        lambda body: body["data"].update(alertContext={}),
+        "$.data.alertContext.condition",
+    ),
+    "too many conditions": (
+        lambda body: body["data"]["alertContext"]["condition"].update(
+            allOf=51 * body["data"]["alertContext"]["condition"]["allOf"]
+        ),
+        "$.data.alertContext.condition.allOf",
+    ),
+    "a line break in the rule": (essentials(alertRule="a\nb"), "$.data.essentials.alertRule"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_no_metric_alert_is_refused_by_its_place(kind: str) -> None:
+    """With what was seen there and what to do."""
+    change, path = REFUSED[kind]
+    body = json.loads(message(fired_at_s=START_S - 60.0))
+    change(body)
+    with pytest.raises(Invalid) as found:
+        parsed(json.dumps(body))
+    assert [fault.path for fault in found.value.faults] == [path]
+    assert all(fault.seen and fault.advice for fault in found.value.faults)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "1", "[" * 10_000, '{"data": {}}', "\udce9"]
+)
+def test_what_is_no_message_at_all_is_refused(text: str) -> None:
+    """Never anything but Invalid."""
+    with pytest.raises(Invalid):
+        parsed(text)
+
+
+def test_another_accounts_alert_is_refused_and_named(world: World) -> None:
+    """A neighbour's trouble is not this one's; the advice names the account."""
+    for target in (ACCOUNT_ID + "2", "/subscriptions/s/resourceGroups/acct", "acct"):
+        with pytest.raises(Invalid, match="'acct'"):
+            take(world, targets=[target])
+    assert budget(world) > FULL
+    assert told(world) == []
+    assert take(world, targets=["/subscriptions/s/x", ACCOUNT_ID.upper()]).sources == (SOURCE,)
+
+
+def test_lateness_prefers_the_end_of_one_firing() -> None:
+    """What was resolved stays so, whichever message comes last."""
+    fired = Alarm(rule="r", fired_at_s=5.0, until_s=605.0)
+    resolved = replace(fired, until_s=5.0)
+    for order in ((fired, resolved), (resolved, fired)):
+        grant = Grant()
+        for each in order:
+            grant = grant.alarmed("a", each, now_s=6.0)
+        assert grant.alarms == {"a": resolved}
+        assert grant.alarm(6.0) is None
