@@ -39,7 +39,7 @@ HABIT_MARGIN = 0.3  # of the way from an hour's typical minute to its highest: w
 WARY_MARGIN = 0.8  # free on loads such as were recorded, and on the most volatile of them
 START_S = 4.0 * TICK_S  # survey, plan, first seats, and three readings to grow on
 END_S = 2.0 * TICK_S  # the last slice is validated, and a tick finds that all is done
-USED_SHARE = 0.85  # of what a worker is granted: it spends nothing while it stages a file
+USED_SHARE = 0.9  # of what a worker is granted: it spends nothing while it stages a file
 
 
 class Basis(StrEnum):
@@ -298,3 +298,11 @@ def hours_of_week(granted: Granted) -> dict[int, float]:
 def remaining_s(ru: float, share_ru_per_s: float) -> float:
     """How long so much takes at the present share; workers use nearly all of what they may."""
     return ru / (share_ru_per_s * USED_SHARE)
+
+
+def whole_s(ru: float, share_ru_per_s: float, *, begun_s: float) -> float:
+    """From start to completion, told when the first share is known, so long after the start.
+
+    Beginning and end are made of the same ticks, however far apart those are.
+    """
+    return begun_s + remaining_s(ru, share_ru_per_s) + min(begun_s, END_S)
