@@ -238,10 +238,13 @@ def _lately(granted: Granted, hours: int) -> list[tuple[int, float]]:
 
 
 def _has_no_slack(granted: Granted) -> bool:
+    """Lately there was next to none, in hours that are used to some."""
     usual = usual_day(granted, fade_h=float(len(granted.ru_per_s)))
     lately = _lately(granted, NO_SLACK_H)
     seen = sum(ru for _, ru in lately)
-    return seen < NO_SLACK * sum(usual[-age % DAY_H] for age, _ in lately)
+    meant = sum(usual[-age % DAY_H] for age, _ in lately)
+    some = NO_SLACK * len(lately) * sum(usual) / DAY_H
+    return seen < NO_SLACK * meant and meant > some
 
 
 def _spent_after_s(ahead: Sequence[float], ru: float) -> float | None:
