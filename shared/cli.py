@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from shared import wiring
+from shared.application.purse import ALLOWANCE_RU
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, factory, migrations
+from shared.terminal import archives, factory, migrations, plan
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
 
@@ -63,10 +64,25 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="follow until it ends")
     explain = _add(commands, "explain", "why it goes at this pace", migrations.explain, "name")
     explain.add_argument("--hours", type=float, default=EXPLAIN_HOURS, help="how far back")
+    _add_plan(commands)
     _add_verify(commands)
     _add_prove(commands)
     _add_adf(commands)
     return parser
+
+
+def _add_plan(commands: Any) -> None:
+    text = "survey a source and forecast its migration, before anything is registered"
+    parser = _add(commands, "plan", text, plan.plan, "spec")
+    parser.add_argument(
+        "--allowance",
+        type=plan.request_units,
+        default=ALLOWANCE_RU,
+        metavar="RU",
+        help="request units the survey may spend",
+    )
+    parser.add_argument("--prices", metavar="FILE", help="a price list to use, in JSON")
+    parser.add_argument("--page", metavar="FILE", help="write the report as a page, too")
 
 
 def _add_verify(commands: Any) -> None:

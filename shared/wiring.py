@@ -42,6 +42,7 @@ from shared.application.operating import Operating
 from shared.application.pressing import Pressing
 from shared.application.proving import Proving
 from shared.application.receiving import Receiving
+from shared.application.surveying import Surveying
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
 from shared.ports import Factory, History
@@ -66,6 +67,7 @@ class App:
     alerting: Alerting
     verifying: Verifying
     proving: Proving
+    surveying: Surveying
     janitor: Janitor
 
 
@@ -103,6 +105,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         alerting=Alerting(ports),
         verifying=Verifying(ports),
         proving=Proving(ports),
+        surveying=Surveying(ports),
         janitor=Janitor(ports),
     )
 

@@ -21,6 +21,7 @@ from shared.application.settling import halt
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
+from shared.domain.forecast import whole_s
 from shared.domain.receipt import SUMMARY, fingerprint
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
@@ -266,7 +267,11 @@ class Controller:
         progress = view.progress
         if progress.forecast_s is not None or share.ru_per_s <= 0 or not progress.ru_per_document:
             return
-        seconds = progress.documents_expected * progress.ru_per_document / share.ru_per_s
+        seconds = whole_s(
+            progress.documents_expected * progress.ru_per_document,
+            share.ru_per_s,
+            begun_s=max(0.0, self._ports.clock.now_s() - progress.started_at_s),
+        )
         self._ports.ledger.commit(
             view.migration.name, Change(progress=replace(progress, forecast_s=seconds))
         )

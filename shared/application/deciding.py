@@ -17,6 +17,7 @@ from shared.domain.heat import RangeUse
 from shared.domain.outlook import MINUTES_KEPT
 from shared.domain.profile import Profile
 from shared.domain.readings import Reading
+from shared.domain.spec import Capacity
 from shared.errors import EbbError
 from shared.ports import MinuteUse, Provision, Remembered
 
@@ -205,9 +206,12 @@ def _capacity(source: SourceViews, provision: Provision | None) -> tuple[float, 
 
 
 def _capacity_of(view: Plans, provision: Provision | None) -> tuple[float, str, int]:
-    told = view.spec.capacity
+    return capacity_of(view.spec.capacity, max(1, len(view.ranges)), provision)
+
+
+def capacity_of(told: Capacity, ranges: int, provision: Provision | None) -> tuple[float, str, int]:
+    """RU/s of a source of so many ranges, where that is from, and on how many partitions."""
     each = told.ru_per_s_per_partition
-    ranges = max(1, len(view.ranges))
     if told.partitions != "discover":
         count = told.partitions
         return float(count * each), f"{count} x {each}, as configured", max(count, ranges)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.domain.forecast import remaining_s
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
 from shared.domain.spec import MigrationSpec, parse_spec, spec_text
@@ -50,7 +51,7 @@ class Status:
         if self.migration.state is not MigrationState.RUNNING or self.share_ru_per_s <= 0:
             return None
         left = progress.documents_expected - progress.documents_proven - progress.superseded
-        return max(0, left) * progress.ru_per_document / self.share_ru_per_s
+        return remaining_s(max(0, left) * progress.ru_per_document, self.share_ru_per_s)
 
     def as_dict(self) -> dict[str, Any]:
         progress = self.progress or Progress(migration=self.migration.name)

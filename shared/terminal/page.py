@@ -6,7 +6,7 @@ from html import escape
 
 from shared.application.verifying import Report
 
-_STYLE = """
+STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1f24; background: #fff; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; }
@@ -37,7 +37,7 @@ def report_page(report: Report) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Archive of {escape(report.name)}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 <h1>Archive of {escape(report.name)}</h1>
 <p class="verdict {"sound" if report.sound else "unsound"}">{escape(_verdict(report))}</p>
 <table>

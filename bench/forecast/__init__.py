@@ -1,0 +1,1 @@
+"""How near forecasts come to what the closed loop then takes, over recorded loads."""

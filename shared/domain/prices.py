@@ -1,0 +1,118 @@
+"""What request units, storage and runs cost: a dated list of prices, and sums made with it.
+
+The figures are Microsoft's published examples and not a quotation; every one can be replaced.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import Fault, Invalid
+
+GB = 1e9  # storage is billed by decimal gigabytes
+MILLION = 1e6
+TEN_THOUSAND = 10_000
+RUNS_PER_SLICE = 8  # activity runs of the shipped pipeline
+DIU_HOURS_PER_SLICE = 2 / 60  # at least: two units, rounded up to one minute
+
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tier(_Strict):
+    """One access tier of Blob Storage."""
+
+    gb_month: Money
+    write_10k: Money
+    days_min: int = Field(ge=0)
+    """What is deleted or moved earlier is billed until then."""
+
+
+class Prices(_Strict):
+    """Everything in one currency, as of one day."""
+
+    as_of: dt.date = dt.date(2025, 7, 25)
+    currency: str = Field(default="USD", min_length=1, max_length=8)
+    request_units_million: Money = 0.25
+    source_gb_month: Money = 0.25
+    diu_hour: Money = 0.25
+    activity_runs_1000: Money = 1.0
+    tiers: dict[str, Tier] = Field(
+        min_length=1,
+        default={
+            "hot": Tier(gb_month=0.0208, write_10k=0.055, days_min=0),
+            "cool": Tier(gb_month=0.0115, write_10k=0.10, days_min=30),
+            "cold": Tier(gb_month=0.0045, write_10k=0.18, days_min=90),
+            "archive": Tier(gb_month=0.002, write_10k=0.11, days_min=180),
+        },
+    )
+
+    def request_units(self, ru: float) -> float:
+        return ru / MILLION * self.request_units_million
+
+    def runs(self, slices: int) -> float:
+        """What Data Factory asks for so many short slices, beside request units."""
+        activity = RUNS_PER_SLICE * self.activity_runs_1000 / 1000
+        return slices * (activity + DIU_HOURS_PER_SLICE * self.diu_hour)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What one tier saves each month, and after how many months it has paid for the way there."""
+
+    tier: str
+    saved_per_month: float
+    break_even_months: float | None
+    """None where it never pays."""
+    days_min: int
+
+
+def savings(
+    prices: Prices, *, source_bytes: float, blob_bytes: float, blobs: int, spent: float
+) -> tuple[Saving, ...]:
+    """For each tier: the source's storage less the archive's, against what was spent once."""
+    return tuple(
+        _saving(
+            name,
+            tier,
+            saved=(source_bytes * prices.source_gb_month - blob_bytes * tier.gb_month) / GB,
+            once=spent + blobs / TEN_THOUSAND * tier.write_10k,
+        )
+        for name, tier in prices.tiers.items()
+    )
+
+
+def _saving(name: str, tier: Tier, *, saved: float, once: float) -> Saving:
+    return Saving(
+        tier=name,
+        saved_per_month=saved,
+        break_even_months=once / saved if saved > 0 else None,
+        days_min=tier.days_min,
+    )
+
+
+def parse_prices(text: str) -> Prices:
+    """Prices from JSON, those left out as they are here; Invalid names every fault."""
+    try:
+        return Prices.model_validate(json.loads(text))
+    except ValidationError as error:
+        faults = tuple(
+            Fault(
+                path="$" + "".join(f".{part}" for part in each["loc"]),
+                seen=f"saw {str(each['input'])[:60]!r}",
+                advice=f"{each['msg'][:1].lower()}{each['msg'][1:]}",
+            )
+            for each in error.errors(include_url=False)
+        )
+        raise Invalid("the price list", faults) from error
+    except (ValueError, RecursionError) as error:
+        fault = Fault(path="$", seen=f"not JSON: {error}", advice="write one JSON object")
+        raise Invalid("the price list", (fault,)) from error
