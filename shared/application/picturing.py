@@ -148,8 +148,8 @@ class Picturing:
             cut=cut,
             tally=_tally(minutes),
             points=_thinned(minutes, step_s),
-            spells=_spells(entries, now_s)[:SPELLS_MAX],
-            events=_events(entries, name)[:EVENTS_MAX],
+            spells=tuple(_spells(entries, now_s)[:SPELLS_MAX]),
+            events=tuple(_events(entries, name)[:EVENTS_MAX]),
         )
 
 
