@@ -114,9 +114,9 @@ class _Minute:
             own_ru_per_s=own,
             total_ru_per_s=None if business is None or own is None else business + own,
             budget_ru_per_s=_mean(each.budget_ru_per_s for each in decisions),
-            ceiling_ru_per_s=newest and newest.ceiling * newest.capacity_ru_per_s,
-            capacity_ru_per_s=newest and newest.capacity_ru_per_s,
-            reason=newest and newest.reason.value,
+            ceiling_ru_per_s=newest.ceiling * newest.capacity_ru_per_s if newest else None,
+            capacity_ru_per_s=newest.capacity_ru_per_s if newest else None,
+            reason=newest.reason.value if newest else None,
         )
 
 

@@ -189,7 +189,7 @@ def test_the_tally_tells_whose_minutes_were_over_the_ceiling(world: World) -> No
 def test_a_tally_of_nothing_claims_nothing(world: World) -> None:
     """No slack was seen, so no part of it was used."""
     found = world.calm.picturing.timeline("sim", hours=1)
-    assert found.points == found.spells == found.events == ()
+    assert (found.points, found.spells, found.events) == ((), (), ())
     assert found.tally == picturing.Tally(
         minutes=0, over_by_ebb=0, over_by_business=0, slack_used=None
     )

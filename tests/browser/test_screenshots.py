@@ -1,0 +1,39 @@
+"""Pictures of the dashboard for people to look at, kept under .sandbox/screenshots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.serving import Site
+
+pytestmark = pytest.mark.browser
+
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 375, "height": 800}
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "viewport"),
+    [
+        ("desktop-light", "light", DESKTOP),
+        ("desktop-dark", "dark", DESKTOP),
+        ("phone", "light", PHONE),
+    ],
+)
+def test_a_picture_is_kept_of_each_way_to_look_at_it(
+    day_site: Site,
+    visit: Visit,
+    screenshots: Path,
+    name: str,
+    scheme: str,
+    viewport: dict[str, int],
+) -> None:
+    """Whoever changes the page can see what became of it."""
+    page = visit(day_site, color_scheme=scheme, viewport=viewport)
+    page.locator("path[data-series=budget][d]").wait_for()
+    path = screenshots / f"{name}.png"
+    page.screenshot(path=path, full_page=True)
+    assert path.stat().st_size > 20_000
