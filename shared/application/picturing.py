@@ -176,9 +176,9 @@ def _minutes(
             granted = max(budget_before, decision.budget_ru_per_s)
             minute.own.append(min(entry.own_ru_per_s, granted))
         budget_before = decision.budget_ru_per_s
-    for minute_s in {*found, *metered}:
+    for minute_s, minute in found.items():
         if minute_s >= metered_s:
-            found[minute_s].own.append(sum(metered.get(minute_s, {}).values()) / MINUTE_S)
+            minute.own.append(sum(metered.get(minute_s, {}).values()) / MINUTE_S)
     ended = (m for m in sorted(found) if since_s <= m and m + MINUTE_S <= now_s)
     return [found[m].point(m) for m in ended]
 

@@ -115,9 +115,11 @@
     at(id).replaceChildren(...value.flatMap(make));
   }
 
-  const fact = ([name, value, alarm]) => [
-    element("dt", name), element("dd", value, alarm ? { class: "alarm" } : {}),
-  ];
+  function fact([name, value, alarm]) {
+    const pair = element("div");
+    pair.append(element("dt", name), element("dd", value, alarm ? { class: "alarm" } : {}));
+    return pair;
+  }
 
   function entry(time, title, text) {
     const item = element("li");
@@ -216,16 +218,14 @@
     state.timer = setTimeout(refresh, wait_s() * 1000);
   }
 
-  const wait_s = () => Math.min(POLL_MAX_S, POLL_S * 2 ** state.failures);
+  const wait_s = () => Math.min(POLL_MAX_S, POLL_S * 2 ** Math.max(0, state.failures - 1));
 
   function fail(error) {
-    const first = state.failures === 0;
-    const next_s = wait_s();
-    const again = state.live ? ` Trying again in ${next_s} s.` : "";
+    state.failures += 1;
+    const again = state.live ? ` Trying again in ${wait_s()} s.` : "";
     const stale = state.all.length ? " What is shown below is old." : "";
     put("trouble-text", `${error.message}${stale}${again}`);
     at("trouble").hidden = false;
-    state.failures = first ? 1 : state.failures + 1;
     if (!state.all.length) put("empty", "");
   }
 
@@ -463,10 +463,11 @@
     const most = Math.max(1, ...timeline.points.flatMap((p) => [p.capacity_ru_per_s ?? 0, p.total_ru_per_s ?? 0]));
     const bottom = height - PLOT.bottom;
     const inner = width - PLOT.left - PLOT.right;
-    const length_s = timeline.until_s - timeline.since_s;
+    const first_s = Math.max(timeline.since_s, timeline.points[0].at_s);
+    const length_s = Math.max(timeline.step_s, timeline.until_s - first_s);
     return {
-      width, bottom, most,
-      x: (s) => PLOT.left + (inner * Math.min(length_s, Math.max(0, s - timeline.since_s))) / length_s,
+      width, bottom, most, first_s, length_s,
+      x: (s) => PLOT.left + (inner * Math.min(length_s, Math.max(0, s - first_s))) / length_s,
       y: (ru) => bottom - ((bottom - PLOT.top) * ru) / (most * 1.04),
     };
   }
@@ -537,21 +538,27 @@
 
   function grid(timeline, scale) {
     const made = [];
-    for (let i = 0; i <= 4; i += 1) {
-      const ru = (scale.most * i) / 4;
+    const apart = roundly(scale.most / 5);
+    for (let ru = 0; ru <= scale.most; ru += apart) {
       const y = scale.y(ru);
       made.push(drawn("line", { class: "grid", x1: PLOT.left, x2: scale.width - PLOT.right, y1: y, y2: y }));
       made.push(drawn("text", { x: PLOT.left - 6, y: y + 4, "text-anchor": "end" }, count(ru)));
     }
-    const wanted = Math.max(2, Math.floor(scale.width / 130));
-    const every_s = [300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200].find((s) => (timeline.until_s - timeline.since_s) / s <= wanted) ?? 86400;
-    for (let s = Math.ceil(timeline.since_s / every_s) * every_s; s <= timeline.until_s; s += every_s) {
+    const wanted = Math.max(2, Math.floor(scale.width / 90));
+    const every_s = [60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200].find((s) => scale.length_s / s <= wanted) ?? 86400;
+    for (let s = Math.ceil(scale.first_s / every_s) * every_s; s <= timeline.until_s; s += every_s) {
       const x = scale.x(s);
-      if (x > scale.width - PLOT.right - 18 || x < PLOT.left + 4) continue;
+      if (x > scale.width - PLOT.right - 18 || x < PLOT.left + 18) continue;
       made.push(drawn("line", { class: "grid", x1: x, x2: x, y1: PLOT.top, y2: scale.bottom }));
       made.push(drawn("text", { x, y: scale.bottom + 32, "text-anchor": "middle" }, hhmm(s)));
     }
     return made;
+  }
+
+  // 1, 2 or 5 times a power of ten, and not less than asked for.
+  function roundly(least) {
+    const power = 10 ** Math.floor(Math.log10(least));
+    return power * [1, 2, 5, 10].find((each) => each * power >= least);
   }
 
   function strip(timeline, scale) {
@@ -584,7 +591,7 @@
     const x = scales(timeline, width, height).x(p.at_s + timeline.step_s / 2);
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
-    const text = `${moment(p.at_s)}: business ${rate(p.business_ru_per_s)}, Ebb ${rate(p.own_ru_per_s)}, budget ${rate(p.budget_ru_per_s)}, ceiling ${rate(p.ceiling_ru_per_s)}; ${reasonText(p.reason)}`;
+    const text = `${moment(p.at_s)}: business ${p.business_ru_per_s === null ? "not read yet" : rate(p.business_ru_per_s)}, Ebb ${rate(p.own_ru_per_s)}, budget ${rate(p.budget_ru_per_s)}, ceiling ${rate(p.ceiling_ru_per_s)}; ${reasonText(p.reason)}`;
     put("readout", text);
     at("moment").setAttribute("aria-valuetext", text);
   }

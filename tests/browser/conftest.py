@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -70,18 +71,18 @@ def screenshots() -> Path:
 
 
 def a_day(at_s: float) -> float:
-    """A business with waves, and one spike above the ceiling."""
+    """A business with waves, and a busy hour that leaves hardly any slack."""
     hours = (at_s - START_S) / 3600
-    waves = 0.42 + 0.13 * math.sin(hours * 1.9) + 0.04 * math.sin(hours * 11)
-    spike = 0.45 if 1.35 < hours < 1.45 else 0.0
-    return (waves + spike) * CAPACITY_RU_PER_S
+    waves = 0.42 + 0.1 * math.sin(hours * 1.9) + 0.03 * math.sin(hours * 11)
+    busy = 0.3 * math.exp(-(((hours - 1.3) / 0.2) ** 2))
+    return (waves + busy) * CAPACITY_RU_PER_S
 
 
 @pytest.fixture(scope="session")
 def day() -> Run:
     """Three hours of a migration beside a business; nobody changes it afterwards."""
-    run = begin(a_day, documents=3_600)
-    run.world.source.ru_per_read = 900.0
+    run = begin(a_day, documents=4_800)
+    run.world.source.ru_per_read = 600.0
     run.happenings.append(
         (
             START_S + 7_200.0,
@@ -97,7 +98,7 @@ def day() -> Run:
 @pytest.fixture
 def short() -> Run:
     """A migration that began three minutes ago, for those who change it."""
-    run = begin(lambda _: 0.5 * CAPACITY_RU_PER_S, documents=200)
+    run = begin(lambda _: 0.5 * CAPACITY_RU_PER_S, documents=400)
     run.work(180)
     return run
 
@@ -124,11 +125,16 @@ def visit(browser: Browser) -> Iterator[Visit]:
     asked: list[str] = []
     troubles: list[str] = []
 
-    def open_page(site: Site, **options: Any) -> Page:
+    def open_page(site: Site, *, now_s: float | None = None, **options: Any) -> Page:
+        """At a fixed time where one is given; else time passes, and a test may hasten it."""
         context = browser.new_context(timezone_id="UTC", **options)
         context.set_default_timeout(PATIENCE_MS)
         context.add_init_script(WATCH)
         page = context.new_page()
+        if now_s is None:
+            page.clock.install()
+        else:
+            page.clock.set_fixed_time(dt.datetime.fromtimestamp(now_s, dt.UTC))
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("dialog", lambda dialog: troubles.append(f"dialog {dialog.message}"))

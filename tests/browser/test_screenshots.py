@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import HOURS, Visit
 from tests.browser.serving import Site
+from tests.simulation.world import START_S
 
 pytestmark = pytest.mark.browser
 
+NOW_S = START_S + HOURS * 3600
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
 
@@ -32,7 +34,7 @@ def test_a_picture_is_kept_of_each_way_to_look_at_it(
     viewport: dict[str, int],
 ) -> None:
     """Whoever changes the page can see what became of it."""
-    page = visit(day_site, color_scheme=scheme, viewport=viewport)
+    page = visit(day_site, now_s=NOW_S, color_scheme=scheme, viewport=viewport)
     page.locator("path[data-series=budget][d]").wait_for()
     path = screenshots / f"{name}.png"
     page.screenshot(path=path, full_page=True)
