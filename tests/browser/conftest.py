@@ -16,8 +16,8 @@ from sandbox.errors import SandboxError
 from sandbox.processes import find_node_modules
 from tests.browser.chromium import REPOSITORY, find_chromium
 from tests.browser.serving import Site, serving
-from tests.simulation.test_pace import CAPACITY_RU_PER_S, Run, begin
-from tests.simulation.world import START_S
+from tests.simulation.test_pace import Run, begin
+from tests.simulation.world import CAPACITY_RU_PER_S, START_S
 
 PATIENCE_MS = 8_000
 HOURS = 3

@@ -103,7 +103,8 @@ def test_the_budget_is_drawn_upon_the_business_and_below_the_ceiling(
 
     def top(name: str, share: float) -> float:
         """The height of a series at a part of the width."""
-        return page.locator(f"path[data-series={name}]").evaluate(
+        shape = page.locator(f"path[data-series={name}]")
+        found: float = shape.evaluate(
             """(path, share) => {
               const { width, height } = path.ownerSVGElement.getBoundingClientRect();
               const heights = path.getAttribute("d").split(/[ML]/).slice(1)
@@ -117,6 +118,7 @@ def test_the_budget_is_drawn_upon_the_business_and_below_the_ceiling(
             }""",
             share,
         )
+        return found
 
     pressed, calm = 125 / 180, 20 / 180
     assert top("budget", pressed) == pytest.approx(top("business", pressed), abs=1.5)
@@ -297,9 +299,9 @@ def test_words_from_outside_never_become_html(site: Site, short: Run, visit: Vis
         ports.journal.record(told)
         _quarantine(short)
     page = visit(site)
-    wait_for_picture(page)
     expect(page.locator("#name")).to_have_text(HOSTILE_NAME)
     page.locator("#list a", has_text="sim").click()
+    wait_for_picture(page)
     for part in ("#reason", "#incidents", "#spells", "#events", "#quarantined"):
         expect(page.locator(part)).to_contain_text(HOSTILE)
     page.get_by_role("button", name="Pause").click()
@@ -401,7 +403,7 @@ def test_nobody_deciding_is_said_aloud(site: Site, short: Run, visit: Visit) -> 
     with site.lock:
         short.world.clock.advance(100)
     page = visit(site)
-    expect(page.locator("#health")).to_contain_text("Nobody decides: the last decision is 1 min")
+    expect(page.locator("#health")).to_contain_text("Nobody decides: the last decision is 2 min")
     expect(page.locator("#trouble")).to_be_hidden()
     expect(page.locator("#state")).to_have_text("running")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,11 @@ PHONE = {"width": 375, "height": 800}
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme", "viewport"),
+    ("name", "looks"),
     [
-        ("desktop-light", "light", DESKTOP),
-        ("desktop-dark", "dark", DESKTOP),
-        ("phone", "light", PHONE),
+        ("desktop-light", {"color_scheme": "light", "viewport": DESKTOP}),
+        ("desktop-dark", {"color_scheme": "dark", "viewport": DESKTOP}),
+        ("phone", {"color_scheme": "light", "viewport": PHONE}),
     ],
 )
 def test_a_picture_is_kept_of_each_way_to_look_at_it(
@@ -30,11 +31,10 @@ def test_a_picture_is_kept_of_each_way_to_look_at_it(
     visit: Visit,
     screenshots: Path,
     name: str,
-    scheme: str,
-    viewport: dict[str, int],
+    looks: dict[str, Any],
 ) -> None:
     """Whoever changes the page can see what became of it."""
-    page = visit(day_site, now_s=NOW_S, color_scheme=scheme, viewport=viewport)
+    page = visit(day_site, now_s=NOW_S, **looks)
     page.locator("path[data-series=budget][d]").wait_for()
     path = screenshots / f"{name}.png"
     page.screenshot(path=path, full_page=True)
