@@ -20,7 +20,7 @@ from tests.simulation.test_pace import Run, begin
 from tests.simulation.world import CAPACITY_RU_PER_S, START_S
 
 PATIENCE_MS = 8_000
-HOURS = 3
+HOURS = 2
 # Nobody but loopback is found, whatever a page or the browser itself would like to ask.
 ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 WATCH = """
@@ -74,18 +74,18 @@ def a_day(at_s: float) -> float:
     """A business with waves, and a busy hour that leaves hardly any slack."""
     hours = (at_s - START_S) / 3600
     waves = 0.42 + 0.1 * math.sin(hours * 1.9) + 0.03 * math.sin(hours * 11)
-    busy = 0.3 * math.exp(-(((hours - 1.3) / 0.2) ** 2))
+    busy = 0.3 * math.exp(-(((hours - 0.85) / 0.17) ** 2))
     return (waves + busy) * CAPACITY_RU_PER_S
 
 
 @pytest.fixture(scope="session")
 def day() -> Run:
-    """Three hours of a migration beside a business; nobody changes it afterwards."""
-    run = begin(a_day, documents=4_800)
-    run.world.source.ru_per_read = 600.0
+    """Two hours of a migration beside a business; nobody changes it afterwards."""
+    run = begin(a_day, documents=2_400)
+    run.world.source.ru_per_read = 700.0
     run.happenings.append(
         (
-            START_S + 7_200.0,
+            START_S + 5_400.0,
             lambda: run.world.calm.pressing.push(
                 '{"business_ru_per_s": 760, "for_s": 600, "why": "month end"}'
             ),

@@ -120,7 +120,7 @@ def test_the_budget_is_drawn_upon_the_business_and_below_the_ceiling(
         )
         return found
 
-    pressed, calm = 125 / 180, 20 / 180
+    pressed, calm = 95 / 120, 20 / 120
     assert top("budget", pressed) == pytest.approx(top("business", pressed), abs=1.5)
     assert top("business", calm) < top("budget", calm) <= top("ceiling", calm)
     assert top("ceiling", calm) < top("capacity", calm)
