@@ -26,7 +26,12 @@ def _answer(context: func.Context, call: Callable[[], faces.Answer]) -> func.Htt
     except Exception:
         log.exception("unexpected failure")
         answer = faces.unexpected(context.invocation_id)
-    return func.HttpResponse(answer.body, status_code=answer.status, mimetype=answer.media)
+    return func.HttpResponse(
+        answer.body,
+        status_code=answer.status,
+        headers=dict(answer.headers),
+        mimetype=answer.media,
+    )
 
 
 @app.route("migrations", methods=["GET"])
@@ -88,6 +93,26 @@ def migration_decisions(req: func.HttpRequest, context: func.Context) -> func.Ht
         return faces.shown([faces.entry_shown(entry) for entry in entries])
 
     return _answer(context, call)
+
+
+@app.route("migrations/{name}/timeline", methods=["GET"])
+def migration_timeline(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """What the business and Ebb used, what was allowed and why, to be drawn."""
+    name = req.route_params["name"]
+
+    def call() -> faces.Answer:
+        hours = faces.hours(req.params.get("hours"))
+        return faces.shown(wiring.app().picturing.timeline(name, hours=hours).as_dict())
+
+    return _answer(context, call)
+
+
+# Anonymous: it holds no data, and a key for it could only stand in its address.
+@app.route("dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def dashboard(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """The page that shows migrations; it asks for the function key itself."""
+    del req
+    return _answer(context, faces.dashboard)
 
 
 @app.route("pressure", methods=["POST"])

@@ -6,11 +6,14 @@ It knows statuses and shapes; the web framework and the application are elsewher
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shared.application.alerting import Taken
+from shared.application.picturing import HOURS_MAX
 from shared.application.pressing import Pressed
+from shared.dashboard.page import page
 from shared.domain.slices import Migration
 from shared.errors import (
     Conflict,
@@ -27,8 +30,15 @@ from shared.ports import Entry
 BODY_BYTES_MAX = 64_000  # twice the longest spec; anything more is not a spec
 DECISIONS_DEFAULT = 120  # an hour of ticks
 SINCE_DEFAULT_S = 3_600.0
+HOURS_DEFAULT = 6.0
+
+
+class Malformed(Invalid):
+    """A query parameter that no state of anything would make right."""
+
 
 _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
+    (Malformed, 400, "The request has faults"),
     (Invalid, 422, "The input has faults"),
     (NotFound, 404, "Not found"),
     (WrongState, 409, "Not in this state"),
@@ -46,6 +56,7 @@ class Answer:
     status: int
     body: bytes
     media: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def shown(value: Any, *, status: int = 200) -> Answer:
@@ -118,6 +129,24 @@ def number(name: str, text: str | None, default: float, *, most: float) -> float
         advice = f"write a number from 0 to {most:.0f}"
         raise Invalid("the request", (Fault(path=name, seen=f"saw {text[:40]!r}", advice=advice),))
     return value
+
+
+def hours(text: str | None) -> float:
+    """How far back a timeline goes: some time, and no more than is kept for drawing."""
+    try:
+        value = number("hours", text, HOURS_DEFAULT, most=HOURS_MAX)
+    except Invalid as error:
+        raise Malformed(error.subject, error.faults) from error
+    if value == 0:
+        advice = f"write a number above 0 and up to {HOURS_MAX:.0f}"
+        raise Malformed("the request", (Fault(path="hours", seen="saw 0", advice=advice),))
+    return value
+
+
+def dashboard() -> Answer:
+    """The page for people; it holds no data, and asks the other routes for them."""
+    found = page()
+    return Answer(status=200, body=found.body, media="text/html", headers=found.headers)
 
 
 def migration_shown(migration: Migration) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from shared.application.controller import Controller
 from shared.application.copying import Copying
 from shared.application.janitor import Janitor
 from shared.application.operating import Operating
+from shared.application.picturing import Picturing
 from shared.application.pressing import Pressing
 from shared.application.proving import Proving
 from shared.application.receiving import Receiving
@@ -63,6 +64,7 @@ class App:
     validating: Validating
     burying: Burying
     operating: Operating
+    picturing: Picturing
     pressing: Pressing
     alerting: Alerting
     verifying: Verifying
@@ -101,6 +103,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         validating=Validating(ports),
         burying=Burying(ports),
         operating=Operating(ports),
+        picturing=Picturing(ports),
         pressing=Pressing(ports),
         alerting=Alerting(ports),
         verifying=Verifying(ports),

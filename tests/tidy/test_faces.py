@@ -114,7 +114,7 @@ def test_no_timer_runs_when_the_app_starts(house: Path) -> None:
 
 
 def test_no_http_trigger_is_anonymous(house: Path) -> None:
-    """Every route asks for a key."""
+    """Every route asks for a key, but for a page that holds no data and asks for the key itself."""
     opened = [
         function.get_function_name()
         for function in _functions(house)
@@ -123,7 +123,7 @@ def test_no_http_trigger_is_anonymous(house: Path) -> None:
         and str(getattr(binding.get("authLevel"), "value", binding.get("authLevel"))).lower()
         not in {"function", "admin"}
     ]
-    assert opened == []
+    assert opened == ["dashboard"]
 
 
 def test_every_function_is_listed_in_the_documents(house: Path) -> None:

@@ -1,0 +1,443 @@
+"""What the dashboard shows and does, in a real browser over the real application."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from shared.domain.slices import Cause, MigrationState
+from shared.ports import Change, Incident
+from tests.browser.conftest import Visit
+from tests.browser.serving import Site
+from tests.simulation.test_pace import Run
+from tests.simulation.world import make_world
+
+pytestmark = pytest.mark.browser
+
+POLL_MS = 5_000
+HOSTILE = '<img src=x onerror="window.harmed = 1"><script>window.harmed = 2</script>'
+HOSTILE_NAME = "<img src=x onerror=alert(1)>"
+
+
+def asked(site: Site, path: str) -> Any:
+    with urlopen(f"{site.url}/api/{path}") as answer:  # noqa: S310  it is our own loopback server
+        return json.load(answer)
+
+
+def facts(page: Page, part: str) -> dict[str, str]:
+    """The pairs of a list of facts."""
+    pairs = page.locator(f"{part} > div").all()
+    return {p.locator("dt").inner_text(): p.locator("dd").inner_text() for p in pairs}
+
+
+def number(text: str) -> float:
+    found = re.search(r"[\d,]+(\.\d+)?", text)
+    assert found, text
+    return float(found[0].replace(",", ""))
+
+
+def wait_for_picture(page: Page) -> None:
+    page.locator("path[data-series=budget]").wait_for(state="attached")
+
+
+def test_the_page_shows_what_the_status_says(day_site: Site, visit: Visit) -> None:
+    """Progress, pace, budget, cost and slices are the numbers of the JSON."""
+    page = visit(day_site)
+    wait_for_picture(page)
+    status = asked(day_site, "migrations/sim")
+    documents = status["documents"]
+    assert number(page.locator("#proven").inner_text()) == documents["proven"] > 0
+    assert f"of {documents['expected']:,} documents" in page.locator("#expected").inner_text()
+    part = documents["proven"] / documents["expected"]
+    assert page.locator("#bar").evaluate("bar => bar.value") == pytest.approx(part)
+    expect(page.locator("#pace")).to_have_text(status["pace"])
+    expect(page.locator("#state")).to_have_text("running")
+    shown = facts(page, "#facts")
+    assert number(shown["Budget of its source"]) == round(status["ru"]["budget_per_s"])
+    assert number(shown["Share of it"]) == round(status["ru"]["share_per_s"])
+    assert number(shown["Time left"]) == int(status["eta_s"] // 60)
+    cost = facts(page, "#cost")
+    assert number(cost["Request units"]) == round(status["ru"]["spent"])
+    assert number(cost["Per document"]) == status["ru"]["per_document"]
+    verdicts = facts(page, "#verdicts")
+    assert number(verdicts["Mismatches found"]) == documents["mismatches"]
+    slices = page.locator("#slices").inner_text().split("\n")
+    assert number(slices[slices.index("proven") + 1]) == status["slices"]["proven"]
+
+
+def test_the_chart_draws_ceiling_budget_and_business(day_site: Site, visit: Visit) -> None:
+    """Each series has its shape, and the slider reads the numbers of the timeline."""
+    page = visit(day_site)
+    wait_for_picture(page)
+    for name in ("capacity", "ceiling", "budget", "own", "business"):
+        assert len(page.locator(f"path[data-series={name}]").get_attribute("d") or "") > 20
+    timeline = asked(day_site, "migrations/sim/timeline?hours=6")
+    points = timeline["points"]
+    page.locator("#moment").fill("40")
+    text = page.locator("#readout").inner_text()
+    for word, key in (("business", "business"), ("Ebb", "own"), ("budget", "budget")):
+        assert f"{word} {points[40][f'{key}_ru_per_s']:,.0f} RU/s" in text
+    drawn = page.locator("#chart rect[data-reason]").evaluate_all(
+        "cells => [...new Set(cells.map((c) => c.dataset.reason))]"
+    )
+    assert set(drawn) == {p["reason"] for p in points if p["reason"]} >= {"slack", "too_risky"}
+    used = timeline["tally"]["slack_used"]
+    assert f"{int(used * 1000) / 10:.1f} % of the slack" in page.locator("#tally").inner_text()
+    spells = page.locator("#spells > li")
+    assert spells.count() == len(timeline["spells"])
+    assert timeline["spells"][0]["sentence"] in spells.first.inner_text()
+
+
+def test_the_budget_is_drawn_upon_the_business_and_below_the_ceiling(
+    day_site: Site, visit: Visit
+) -> None:
+    """At the pressed minutes the budget lies on the business; in calm ones under the ceiling."""
+    page = visit(day_site)
+    wait_for_picture(page)
+
+    def top(name: str, share: float) -> float:
+        """The height of a series at a part of the width."""
+        shape = page.locator(f"path[data-series={name}]")
+        found: float = shape.evaluate(
+            """(path, share) => {
+              const { width, height } = path.ownerSVGElement.getBoundingClientRect();
+              const heights = path.getAttribute("d").split(/[ML]/).slice(1)
+                .filter((piece) => piece.includes("H")).map((piece) => {
+                  const [from, level, until] = piece.split(/[,HZ]/).map(Number);
+                  return [Math.min(from, until), Math.max(from, until), level];
+                });
+              const at = 46 + (width - 54) * share;
+              const met = heights.filter(([from, until]) => from <= at && at < until);
+              return height - Math.min(...met.map(([, , level]) => level));
+            }""",
+            share,
+        )
+        return found
+
+    pressed, calm = 95 / 120, 20 / 120
+    assert top("budget", pressed) == pytest.approx(top("business", pressed), abs=1.5)
+    assert top("business", calm) < top("budget", calm) <= top("ceiling", calm)
+    assert top("ceiling", calm) < top("capacity", calm)
+
+
+def test_the_table_says_what_the_chart_shows(day_site: Site, visit: Visit) -> None:
+    """A row for each point, newest first, for those who do not see a picture."""
+    page = visit(day_site)
+    wait_for_picture(page)
+    page.locator("#numbers summary").click()
+    points = asked(day_site, "migrations/sim/timeline?hours=6")["points"]
+    rows = page.locator("#rows tr")
+    expect(rows).to_have_count(len(points))
+    cells = rows.last.locator("td").all_inner_texts()
+    keys = ("business", "own", "total", "budget", "ceiling", "capacity")
+    told = [points[0][f"{key}_ru_per_s"] for key in keys]
+    assert cells[:-1] == ["–" if value is None else f"{value:,.0f}" for value in told]
+    label = page.locator("#chart").get_attribute("aria-label") or ""
+    assert "business" in label
+    assert "ceiling 800 to 800 RU/s" in label
+
+
+def test_another_span_is_asked_for_and_drawn(day_site: Site, visit: Visit) -> None:
+    """One hour has sixty points at most."""
+    page = visit(day_site)
+    wait_for_picture(page)
+    page.locator("#hours").select_option("1")
+    expect(page.locator("#moment")).to_have_attribute("max", "58")
+    assert day_site.calls("GET", "timeline?hours=1") == 1
+
+
+def test_pause_asks_first_and_then_acts(site: Site, short: Run, visit: Visit) -> None:
+    """The state, the verbs and the polite region follow."""
+    page = visit(site)
+    page.get_by_role("button", name="Pause").click()
+    dialog = page.get_by_role("dialog", name="Pause sim?")
+    expect(dialog).to_be_visible()
+    assert short.world.ports.ledger.migration("sim").state is MigrationState.RUNNING
+    dialog.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("paused")
+    expect(dialog).to_be_hidden()
+    assert short.world.ports.ledger.migration("sim").state is MigrationState.PAUSED
+    expect(page.get_by_role("status")).to_have_text("sim is paused: paused by hand")
+    assert site.calls("POST") == 1
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog", name="Resume sim?").get_by_role("button", name="Resume").click()
+    expect(page.locator("#state")).to_have_text("running")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog", name="Stop sim?").get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("stopped")
+    assert page.locator("#verbs button").all_inner_texts() == ["Start"]
+
+
+def test_a_cancelled_change_does_nothing(site: Site, short: Run, visit: Visit) -> None:
+    """Neither by its button nor by Escape."""
+    page = visit(site)
+    for leave in ("Cancel", "Escape"):
+        page.get_by_role("button", name="Stop").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+        if leave == "Cancel":
+            dialog.get_by_role("button", name="Cancel").click()
+        else:
+            page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+    assert site.calls("POST") == 0
+    assert short.world.ports.ledger.migration("sim").state is MigrationState.RUNNING
+
+
+def test_a_refused_change_says_why_and_stays_until_dismissed(
+    site: Site, short: Run, visit: Visit
+) -> None:
+    """Somebody else was faster; the server's own words are shown."""
+    page = visit(site)
+    page.get_by_role("button", name="Pause").click()
+    with site.lock:
+        short.world.calm.operating.stop("sim")
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    refusal = page.locator("#refusal")
+    expect(refusal).to_contain_text("cannot pause sim: it is stopped")
+    expect(page.locator("#state")).to_have_text("stopped")
+    expect(refusal).to_be_visible()
+    refusal.get_by_role("button", name="Dismiss").click()
+    expect(refusal).to_be_hidden()
+
+
+def test_what_changes_is_shown_without_a_reload(site: Site, short: Run, visit: Visit) -> None:
+    """Within a few seconds, and what has the focus keeps it."""
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+    before = number(page.locator("#proven").inner_text())
+    page.evaluate("window.same = true")
+    page.get_by_role("button", name="Stop").focus()
+    with site.lock:
+        short.work(60)
+        after = short.proven
+    assert after > before
+    page.clock.run_for(POLL_MS)
+    expect(page.locator("#proven")).to_have_text(f"{after:,}")
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    assert page.evaluate("window.same") is True
+
+
+def test_updates_stop_when_hidden_or_switched_off(site: Site, visit: Visit) -> None:
+    """A page that nobody looks at asks nothing, and is up to date when looked at again."""
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+
+    def hide(*, hidden: bool) -> None:
+        page.evaluate(
+            """(hidden) => {
+              Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            hidden,
+        )
+
+    hide(hidden=True)
+    page.wait_for_timeout(300)
+    seen = site.calls("GET", "/migrations")
+    page.clock.run_for(60_000)
+    page.wait_for_timeout(300)
+    assert site.calls("GET", "/migrations") == seen
+    with page.expect_response("**/api/health"):
+        hide(hidden=False)
+    with page.expect_response("**/api/health"):
+        page.clock.run_for(POLL_MS)
+    page.get_by_role("button", name="Live updates").click()
+    expect(page.locator("#live")).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(300)
+    seen = site.calls("GET", "/migrations")
+    page.clock.run_for(60_000)
+    page.wait_for_timeout(300)
+    assert site.calls("GET", "/migrations") == seen
+
+
+@pytest.mark.parametrize("trouble", ["busy", "down"])
+def test_a_server_error_is_told_and_gone_when_it_recovers(
+    site: Site, visit: Visit, trouble: str
+) -> None:
+    """What was seen stays, marked as old; trying again is a button and happens by itself."""
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+    setattr(site, trouble, True)
+    alert = page.locator("#trouble")
+    page.clock.run_for(POLL_MS)
+    expect(alert).to_be_visible()
+    words = "503: reading the ledger: storage is busy" if trouble == "busy" else "does not answer"
+    expect(alert).to_contain_text(words)
+    expect(alert).to_contain_text("What is shown below is old. Trying again in 5 s.")
+    expect(page.locator("#state")).to_have_text("running")
+    page.clock.run_for(POLL_MS)
+    expect(alert).to_contain_text("Trying again in 10 s.")
+    setattr(site, trouble, False)
+    if trouble == "busy":
+        alert.get_by_role("button", name="Try now").click()
+    else:
+        page.clock.run_for(2 * POLL_MS)
+    expect(alert).to_be_hidden()
+
+
+def test_words_from_outside_never_become_html(site: Site, short: Run, visit: Visit) -> None:
+    """Names, reasons, errors, sentences and incidents are text, whatever they hold."""
+    ports = short.world.ports
+    with site.lock:
+        migration = ports.ledger.migration("sim")
+        ports.ledger.put_migration(replace(migration, reason=HOSTILE))
+        ports.ledger.put_migration(
+            replace(migration, name=HOSTILE_NAME, reason="x", uid="other", version="")
+        )
+        ports.incidents.record(Incident(at_s=short.world.clock.now_s(), kind=HOSTILE, text=HOSTILE))
+        entry = ports.journal.entries(since_s=0.0, limit=1)[0]
+        at_s = entry.decision.at_s + 1.0
+        decision = replace(entry.decision, at_s=at_s, sentence=HOSTILE)
+        told = replace(entry, decision=decision, actions={"sim.error": HOSTILE})
+        ports.journal.record(told)
+        _quarantine(short)
+    page = visit(site)
+    expect(page.locator("#name")).to_have_text(HOSTILE_NAME)
+    page.locator("#list a", has_text="sim").click()
+    wait_for_picture(page)
+    for part in ("#reason", "#incidents", "#spells", "#events", "#quarantined"):
+        expect(page.locator(part)).to_contain_text(HOSTILE)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert page.locator("img, main script").count() == 0
+    assert page.evaluate("window.harmed") is None
+
+
+def _quarantine(run: Run) -> None:
+    ledger = run.world.ports.ledger
+    each = ledger.open_slices("sim")[0]
+    failed = each.failed(cause=Cause.DOCUMENT, error=HOSTILE, now_s=0.0, attempts_max=1)
+    ledger.commit("sim", Change(slices=(failed,)))
+
+
+def test_one_of_several_is_chosen_and_stands_in_the_address(
+    site: Site, short: Run, visit: Visit
+) -> None:
+    """A link to one migration opens that one."""
+    with site.lock:
+        migration = short.world.ports.ledger.migration("sim")
+        other = replace(
+            migration, name="b & c", uid="u2", version="", state=MigrationState.REGISTERED
+        )
+        short.world.ports.ledger.put_migration(other)
+    page = visit(site)
+    expect(page.locator("#name")).to_have_text("sim")
+    page.get_by_role("link", name="b & c").click()
+    expect(page.locator("#name")).to_have_text("b & c")
+    expect(page.locator("#list a[aria-current]")).to_contain_text("b & c")
+    assert page.url.endswith("#b%20%26%20c")
+    page.reload()
+    expect(page.locator("#name")).to_have_text("b & c")
+    expect(page.locator("#tally")).to_have_text("No decision was made in this span.")
+
+
+def test_a_wanted_key_is_asked_for_once_and_never_in_an_address(site: Site, visit: Visit) -> None:
+    """It is kept in the tab, sent as a header, and forgotten when asked."""
+    site.key = "s3cret"
+    page = visit(site)
+    door = page.locator("#door")
+    expect(door).to_be_visible()
+    expect(page.locator("#key")).to_be_focused()
+    page.locator("#key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(door).to_contain_text("That key was refused")
+    page.locator("#key").fill("s3cret")
+    page.keyboard.press("Enter")
+    expect(page.locator("#state")).to_have_text("running")
+    expect(door).to_be_hidden()
+    page.reload()
+    expect(page.locator("#state")).to_have_text("running")
+    assert [address for _, address, _ in site.asked if "s3cret" in address] == []
+    assert "s3cret" not in page.content()
+    page.get_by_role("button", name="Forget key").click()
+    expect(door).to_be_visible()
+
+
+def test_without_keys_none_is_asked_for(site: Site, visit: Visit) -> None:
+    """Core Tools and the sandbox check none."""
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+    expect(page.locator("#door")).to_be_hidden()
+    expect(page.locator("#forget")).to_be_hidden()
+    assert {key for _, _, key in site.asked} == {""}
+
+
+def test_an_empty_app_says_how_to_begin(site: Site, visit: Visit) -> None:
+    """Nothing is registered yet."""
+    site.app = make_world(1).calm
+    page = visit(site)
+    expect(page.locator("#empty")).to_contain_text("begin with: ebb apply SPEC")
+    expect(page.locator("#detail")).to_be_hidden()
+
+
+def test_a_migration_of_the_factory_shows_what_it_is_billed_by(
+    site: Site, short: Run, visit: Visit
+) -> None:
+    """Activity runs and DIU hours, only where Data Factory copies."""
+    page = visit(site)
+    expect(page.locator("#cost")).to_contain_text("Request units")
+    expect(page.locator("#cost")).not_to_contain_text("DIU")
+    with site.lock:
+        ledger = short.world.ports.ledger
+        migration = ledger.migration("sim")
+        text = json.dumps({**json.loads(migration.spec_text), "engine": "adf"})
+        ledger.put_migration(replace(migration, spec_text=text))
+        progress = ledger.progress("sim")
+        assert progress is not None
+        ledger.commit("sim", Change(progress=replace(progress, activity_runs=24, diu_hours=0.3333)))
+    page.reload()
+    expect(page.locator("#cost")).to_contain_text("Data Factory")
+    cost = facts(page, "#cost")
+    assert (cost["Activity runs"], cost["DIU hours"]) == ("24", "0.3333")
+
+
+def test_nobody_deciding_is_said_aloud(site: Site, short: Run, visit: Visit) -> None:
+    """The controller died ninety seconds ago; health answers 503, which is no failure to show."""
+    with site.lock:
+        short.world.clock.advance(100)
+    page = visit(site)
+    expect(page.locator("#health")).to_contain_text("Nobody decides: the last decision is 2 min")
+    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("#state")).to_have_text("running")
+
+
+def test_the_page_is_served_with_a_strict_policy(site: Site, visit: Visit) -> None:
+    """Only its own two inline blocks run, and it asks nobody but its own app."""
+    with urlopen(f"{site.url}/api/dashboard") as answer:  # noqa: S310  our own loopback server
+        policy = answer.headers["Content-Security-Policy"]
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+    blocked = page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          try { script.textContent = "window.ran = true"; document.body.append(script); }
+          catch { return true; }
+          return window.ran !== true;
+        }"""
+    )
+    assert blocked
+    page.evaluate("window.violations = []")
+
+
+def test_two_refreshes_never_run_side_by_side(site: Site, visit: Visit) -> None:
+    """A slow app is not asked again before it has answered."""
+    page = visit(site)
+    expect(page.locator("#state")).to_have_text("running")
+    before = site.calls("GET", "/migrations")
+    with site.lock:
+        for _ in range(5):
+            page.evaluate("window.dispatchEvent(new Event('hashchange'))")
+        page.wait_for_timeout(300)
+        assert site.calls("GET", "/migrations") == before + 1
+    page.wait_for_timeout(400)
+    assert site.calls("GET", "/migrations") == before + 2
