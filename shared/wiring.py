@@ -32,11 +32,14 @@ from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
+from shared.adapters.tellings import TableTellings
+from shared.adapters.webhooks import WebWebhooks
 from shared.application.bundle import Ports
 from shared.application.burying import Burying
 from shared.application.controller import Controller
 from shared.application.copying import Copying
 from shared.application.janitor import Janitor
+from shared.application.notifying import Notifying
 from shared.application.operating import Operating
 from shared.application.pressing import Pressing
 from shared.application.proving import Proving
@@ -60,6 +63,7 @@ class App:
     receiving: Receiving
     validating: Validating
     burying: Burying
+    notifying: Notifying
     operating: Operating
     pressing: Pressing
     verifying: Verifying
@@ -96,6 +100,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         receiving=Receiving(ports),
         validating=Validating(ports),
         burying=Burying(ports),
+        notifying=Notifying(ports),
         operating=Operating(ports),
         pressing=Pressing(ports),
         verifying=Verifying(ports),
@@ -142,6 +147,10 @@ def azure_ports(settings: Settings) -> Ports:
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
         scratch=TempScratch(settings.scratch_dir),
+        webhooks=WebWebhooks(
+            settings.webhooks, runbook=settings.runbook_url, ca_file=settings.ca_file
+        ),
+        tellings=TableTellings(tables),
     )
 
 
