@@ -80,9 +80,11 @@ class WebWebhooks:
 
 @contextmanager
 def _ended_after(connection: HTTPConnection, seconds: float) -> Iterator[None]:
-    """Closed at the end, and cut off from outside when it takes too long."""
+    """Closed at the end, and cut off from outside when it takes too long: then TimeoutError."""
+    late = threading.Event()
 
     def cut() -> None:
+        late.set()
         with suppress(OSError, AttributeError):  # it ended in this moment, or never began
             connection.sock.shutdown(socket.SHUT_RDWR)
 
@@ -94,6 +96,8 @@ def _ended_after(connection: HTTPConnection, seconds: float) -> Iterator[None]:
     finally:
         timer.cancel()
         connection.close()
+    if late.is_set():  # a broken off head reads as a short one
+        raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
 def _check(doing: str, status: int) -> None:

@@ -105,11 +105,6 @@ class Webhook:
     shape: Shape
     url: str = field(repr=False)
 
-    @property
-    def place(self) -> str:
-        """Host and port, in small letters."""
-        return urlsplit(self.url).netloc.lower()
-
 
 def webhook_of(text: str, *, plain_hosts: frozenset[str] = frozenset()) -> Webhook:
     """`https://…`, `slack+https://…` or `teams+https://…`; ValueError says what to write."""
@@ -119,10 +114,13 @@ def webhook_of(text: str, *, plain_hosts: frozenset[str] = frozenset()) -> Webho
     shape, _, scheme = scheme.rpartition("+")
     if shape not in {"", *Shape}:
         raise ValueError("begin an address with https://, teams+https:// or slack+https://")
-    parts = urlsplit(f"{scheme}://{rest}")
-    _ = parts.port  # a ValueError where it is no number
-    plain = scheme == "http" and parts.netloc.lower() in plain_hosts
-    if not parts.hostname or parts.username or not (scheme == "https" or plain):
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # it repeats the address, which is a secret
+        is_whole = False
+    plain = scheme == "http" and is_whole and parts.netloc.lower() in plain_hosts
+    if not is_whole or "@" in parts.netloc or not (scheme == "https" or plain):
         raise ValueError("write a whole https address, without a user's name in it")
     return Webhook(shape=Shape(shape or Shape.JSON), url=parts.geturl())
 
