@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import azure.functions as func
 
 from shared import faces, wiring
 from shared.errors import EbbError
-from shared.ports import COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
+from shared.ports import COPY_QUEUE, NOTIFY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("ebb")
@@ -32,6 +33,12 @@ def _answer(context: func.Context, call: Callable[[], faces.Answer]) -> func.Htt
         headers=dict(answer.headers),
         mimetype=answer.media,
     )
+
+
+def _tell(delivery: dict[str, Any]) -> None:
+    """One event that an alert rule may watch for, whether or not anybody else was told."""
+    level = logging.ERROR if delivery["failed"] else logging.WARNING
+    log.log(level, "notice %s", faces.shown(delivery).body.decode())
 
 
 @app.route("migrations", methods=["GET"])
@@ -205,6 +212,18 @@ def validate(message: func.QueueMessage) -> None:
             VALIDATE_QUEUE, message.get_body(), wiring.app().validating.run
         ),
     )
+
+
+@app.queue_trigger("message", queue_name=NOTIFY_QUEUE, connection="AzureWebJobsStorage")
+def notify(message: func.QueueMessage) -> None:
+    """Tell people what happened."""
+    _tell(wiring.app().notifying.run(message.get_body()).as_dict())
+
+
+@app.queue_trigger("message", queue_name=f"{NOTIFY_QUEUE}-poison", connection="AzureWebJobsStorage")
+def notify_poison(message: func.QueueMessage) -> None:
+    """Keep what could not be told."""
+    _tell(wiring.app().notifying.bury(message.get_body()).as_dict())
 
 
 @app.queue_trigger("message", queue_name=f"{COPY_QUEUE}-poison", connection="AzureWebJobsStorage")

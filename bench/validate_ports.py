@@ -24,6 +24,8 @@ from shared.adapters.memory import (
     MemoryMail,
     MemoryMemories,
     MemoryMetering,
+    MemoryTellings,
+    MemoryWebhooks,
 )
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
@@ -64,6 +66,8 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         scratch=TempScratch(scratch),
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
+        webhooks=MemoryWebhooks(),
+        tellings=MemoryTellings(),
     )
 
 

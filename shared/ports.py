@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
 from shared.domain.board import Board
 from shared.domain.governor import Decision, Memory
+from shared.domain.notices import Message
 from shared.domain.profile import Profile
 from shared.domain.pulse import Pulse
 from shared.domain.receipt import Row
@@ -296,6 +298,16 @@ class Journal(Protocol):
         ...
 
 
+class IncidentKind(StrEnum):
+    """What may go wrong outside any slice's own record."""
+
+    POISON = "poison"
+    STALLED = "stalled"
+    RUN = "run"
+    UNTOLD = "untold"
+    ALERT = "alert"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Something that went wrong outside any slice's own record."""
@@ -451,6 +463,47 @@ class Callbacks(Protocol):
         ...
 
 
+class Webhooks(Protocol):
+    """The addresses that people named for messages; who knows a name does not know its address."""
+
+    runbook: str
+    """Where the runbook can be read."""
+
+    @property
+    def targets(self) -> frozenset[str]: ...
+
+    def send(self, target: str, message: Message) -> None:
+        """TransientError when it cannot be delivered now, PermanentError when it never will."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How one target stands with one migration: what it was told, and what went wrong last."""
+
+    migration: str
+    target: str
+    told: tuple[str, ...] = ()
+    """Ids of the newest notices that arrived."""
+    trouble: str = ""
+    """Why the last notice did not arrive; empty once one does."""
+    version: str = ""
+
+
+class Tellings(Protocol):
+    """Conflict when a record changed since it was read."""
+
+    def recall(self, migration: str, target: str) -> Telling:
+        """An empty one for a target that was never told anything."""
+        ...
+
+    def keep(self, telling: Telling) -> None: ...
+
+    def of(self, migration: str) -> tuple[Telling, ...]:
+        """Every target that was ever told something, by name."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """The controller's lease; `token` grows with every holder, so an old one can be told."""
@@ -478,3 +531,4 @@ class Mail(Protocol):
 COPY_QUEUE = "ebb-copy"
 RECEIVE_QUEUE = "ebb-receive"
 VALIDATE_QUEUE = "ebb-validate"
+NOTIFY_QUEUE = "ebb-notify"

@@ -5,6 +5,8 @@ It does not look at the environment itself; wiring and cli hand it over.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from shared.domain.notices import LOOPBACK, Webhook, webhook_of
 from shared.errors import Fault, Invalid
+
+_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,8 @@ class Setting:
     meaning: str
     default: str | None
     read: Callable[[str], Any]
+    is_secret: bool = False
+    """Then a fault tells nothing of its text."""
 
 
 def _text(value: str) -> str:
@@ -48,6 +55,26 @@ def _hosts(value: str) -> tuple[str, ...]:
     if any("/" in host or " " in host for host in hosts):
         raise ValueError("write names with their ports and commas between, without https://")
     return hosts
+
+
+def _loopback_hosts(value: str) -> frozenset[str]:
+    hosts = frozenset(host.lower() for host in _hosts(value))
+    if any(urlsplit(f"//{host}").hostname not in LOOPBACK for host in hosts):
+        raise ValueError("write loopback hosts with their ports only, such as 127.0.0.1:8080")
+    return hosts
+
+
+def _addresses(value: str) -> dict[str, str]:
+    try:
+        found = json.loads(value or "{}")
+    except ValueError as error:
+        raise ValueError('write JSON, such as {"ops": "teams+https://…"}') from error
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError('write names with one address each: {"ops": "teams+https://…"}')
+    odd = [name for name in found if not _TARGET.fullmatch(name)]
+    if odd:
+        raise ValueError("write names of 1 to 40 characters: a-z, 0-9 and -")
+    return found
 
 
 def _resource_id(value: str) -> str:
@@ -188,6 +215,25 @@ SETTINGS: tuple[Setting, ...] = (
         read=_text,
     ),
     Setting(
+        name="EBB_WEBHOOKS",
+        meaning="Where messages go: JSON, from names that specs use to addresses (a secret).",
+        default="",
+        read=_addresses,
+        is_secret=True,
+    ),
+    Setting(
+        name="EBB_WEBHOOK_HOSTS",
+        meaning="Loopback hosts with ports that may be told over plain http; for the sandbox.",
+        default="",
+        read=_loopback_hosts,
+    ),
+    Setting(
+        name="EBB_RUNBOOK_URL",
+        meaning="Where people read docs/runbook.md; messages link to its sections.",
+        default="docs/runbook.md",
+        read=_text,
+    ),
+    Setting(
         name="EBB_TICK_SCHEDULE",
         meaning="When the controller decides (NCRONTAB with seconds).",
         default="*/30 * * * * *",
@@ -230,6 +276,8 @@ class Settings:
     ca_file: str | None
     metric_settle_s: float
     scratch_dir: Path | None
+    webhooks: Mapping[str, Webhook]
+    runbook_url: str
 
     @property
     def cosmos_account(self) -> str:
@@ -253,6 +301,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
     if not (state.connection_string or state.account_name):
         advice = "set a connection string, or AzureWebJobsStorage__accountName"
         faults.append(Fault(path="AzureWebJobsStorage", seen="it is missing", advice=advice))
+    webhooks = _webhooks(found, faults)
     if faults:
         raise Invalid("the app's settings", tuple(faults))
     return Settings(
@@ -270,7 +319,22 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         ca_file=found["EBB_CA_FILE"] or None,
         metric_settle_s=found["EBB_METRIC_SETTLE_S"],
         scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,
+        webhooks=webhooks,
+        runbook_url=found["EBB_RUNBOOK_URL"],
     )
+
+
+def _webhooks(found: Mapping[str, Any], faults: list[Fault]) -> dict[str, Webhook]:
+    """The addresses of EBB_WEBHOOKS; a fault names the target and never the address."""
+    plain_hosts = found["EBB_WEBHOOK_HOSTS"] or frozenset()
+    webhooks = {}
+    for name, address in (found["EBB_WEBHOOKS"] or {}).items():
+        try:
+            webhooks[name] = webhook_of(address, plain_hosts=plain_hosts)
+        except ValueError as error:
+            path = f"EBB_WEBHOOKS.{name}"
+            faults.append(Fault(path=path, seen="not such an address", advice=str(error)))
+    return webhooks
 
 
 def _read(setting: Setting, values: Mapping[str, str], faults: list[Fault]) -> Any:
@@ -281,5 +345,6 @@ def _read(setting: Setting, values: Mapping[str, str], faults: list[Fault]) -> A
     try:
         return setting.read(text)
     except ValueError as error:
-        faults.append(Fault(path=setting.name, seen=f"saw {text[:80]!r}", advice=str(error)))
+        seen = f"{len(text)} characters" if setting.is_secret else f"saw {text[:80]!r}"
+        faults.append(Fault(path=setting.name, seen=seen, advice=str(error)))
         return None

@@ -32,12 +32,15 @@ from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
+from shared.adapters.tellings import TableTellings
+from shared.adapters.webhooks import WebWebhooks
 from shared.application.alerting import Alerting
 from shared.application.bundle import Ports
 from shared.application.burying import Burying
 from shared.application.controller import Controller
 from shared.application.copying import Copying
 from shared.application.janitor import Janitor
+from shared.application.notifying import Notifying
 from shared.application.operating import Operating
 from shared.application.picturing import Picturing
 from shared.application.pressing import Pressing
@@ -63,6 +66,7 @@ class App:
     receiving: Receiving
     validating: Validating
     burying: Burying
+    notifying: Notifying
     operating: Operating
     picturing: Picturing
     pressing: Pressing
@@ -102,6 +106,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         receiving=Receiving(ports),
         validating=Validating(ports),
         burying=Burying(ports),
+        notifying=Notifying(ports),
         operating=Operating(ports),
         picturing=Picturing(ports),
         pressing=Pressing(ports),
@@ -151,6 +156,10 @@ def azure_ports(settings: Settings) -> Ports:
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
         scratch=TempScratch(settings.scratch_dir),
+        webhooks=WebWebhooks(
+            settings.webhooks, runbook=settings.runbook_url, ca_file=settings.ca_file
+        ),
+        tellings=TableTellings(tables),
     )
 
 

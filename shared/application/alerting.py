@@ -15,9 +15,7 @@ from shared.domain.alerts import Alert, parse_alert
 from shared.domain.board import Board
 from shared.domain.governor import Alarm
 from shared.errors import Fault, Invalid
-from shared.ports import Incident
-
-KIND = "alert"
+from shared.ports import Incident, IncidentKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,9 @@ class Alerting:
         sources = sorted(known if alert.sources is None else known & alert.sources)
         if sources:
             change_board(self._ports, lambda board: _told(board, alert, sources, now_s))
-        self._ports.incidents.record(Incident(at_s=alert.at_s, kind=KIND, text=alert.sentence()))
+        self._ports.incidents.record(
+            Incident(at_s=alert.at_s, kind=IncidentKind.ALERT, text=alert.sentence())
+        )
         held = bool(sources) and alert.until_s > now_s
         return Taken(
             rule=alert.rule,

@@ -23,6 +23,8 @@ from shared.ports import (
     Scratch,
     Sources,
     TableFormat,
+    Tellings,
+    Webhooks,
 )
 
 
@@ -46,3 +48,5 @@ class Ports:
     scratch: Scratch
     factory: Factory
     callbacks: Callbacks
+    webhooks: Webhooks
+    tellings: Tellings

@@ -9,7 +9,7 @@ from shared.application.dispatching import named_in, read_work
 from shared.application.settling import settle_failure
 from shared.domain.slices import Cause, SliceState
 from shared.errors import EbbError, PermanentError
-from shared.ports import RECEIVE_QUEUE, Incident
+from shared.ports import RECEIVE_QUEUE, Incident, IncidentKind
 
 TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to recognise it
 
@@ -33,7 +33,7 @@ class Burying:
         text = body.decode("utf-8", errors="replace")
         outcome = f"message {text[:TEXT_SHOWN_MAX]!r} of {queue} failed every time: "
         outcome += self._settled(queue, text)
-        incident = Incident(at_s=self._ports.clock.now_s(), kind="poison", text=outcome)
+        incident = Incident(at_s=self._ports.clock.now_s(), kind=IncidentKind.POISON, text=outcome)
         self._ports.incidents.record(incident)
         return outcome
 

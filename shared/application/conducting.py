@@ -30,7 +30,7 @@ from shared.domain.runs import (
 from shared.domain.sharing import USEFUL_RU_PER_S, Share
 from shared.domain.slices import Cause, Migration, RunNote, Slice, SliceState
 from shared.errors import Conflict, EbbError
-from shared.ports import Change, Incident, Place
+from shared.ports import Change, Incident, IncidentKind, Place
 
 RUNS_LISTED_S = 3 * RUN_S_MAX
 METERED_PART = 0.9  # of what a run probably used: too little makes the business look larger: safe
@@ -277,7 +277,7 @@ class _Step:
         self._ports.metering.add(f"run-{run.id}", spent)
 
     def _tell(self, text: str) -> None:
-        self._ports.incidents.record(Incident(at_s=self._now_s, kind="run", text=text))
+        self._ports.incidents.record(Incident(at_s=self._now_s, kind=IncidentKind.RUN, text=text))
 
 
 _UNDER_RUN = frozenset({SliceState.COPYING, SliceState.COPIED, SliceState.VALIDATING})

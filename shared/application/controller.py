@@ -15,6 +15,7 @@ from shared.application.bundle import Ports
 from shared.application.conducting import Conducting
 from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
+from shared.application.notifying import post
 from shared.application.pacer import change_board
 from shared.application.planning import Allowance, AllowanceSpent, Planning, Plans
 from shared.application.settling import halt
@@ -22,6 +23,7 @@ from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
 from shared.domain.forecast import whole_s
+from shared.domain.halts import Halt, Halting
 from shared.domain.receipt import SUMMARY, fingerprint
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
@@ -69,8 +71,10 @@ class Controller:
 
     def _tick(self, held: Held) -> tuple[Entry, ...]:
         board = self._ports.boards.read()
-        spending = self._spending(board.compared(self._ports.clock.now_s()))
+        known = self._ports.ledger.migrations()
+        spending = _spending(known, board.compared(self._ports.clock.now_s()))
         actions: dict[str, Any] = {}
+        post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
         if not spending:
             self._clear_board(held)
@@ -111,7 +115,7 @@ class Controller:
             except TransientError as error:
                 actions[f"{name}.error"] = str(error)
             except PermanentError as error:
-                halt(self._ports, name, str(error))
+                halt(self._ports, name, error)
                 actions[f"{name}.halted"] = str(error)
         return left
 
@@ -153,16 +157,6 @@ class Controller:
         self._ports.journal.record(entry)
         return entry
 
-    def _spending(self, compared: frozenset[str]) -> list[Migration]:
-        """Those running whose predecessors are complete, and those compared; urgent ones first."""
-        known = self._ports.ledger.migrations()
-        complete = {m.name for m in known if m.state is MigrationState.COMPLETED}
-        running = [m for m in known if m.state is MigrationState.RUNNING]
-        ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]
-        ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]
-        ready.sort(key=lambda m: (-m.priority, m.created_at_s, m.name))
-        return ready[:MIGRATIONS_RUNNING_MAX]
-
     def _view(self, migration: Migration, actions: dict[str, Any]) -> Plans | None:
         spec = parse_spec(migration.spec_text)
         try:
@@ -174,7 +168,7 @@ class Controller:
             actions[f"{migration.name}.error"] = str(error)
             return None
         except PermanentError as error:
-            halt(self._ports, migration.name, str(error))
+            halt(self._ports, migration.name, error)
             return None
         if progress is None:
             return None
@@ -224,7 +218,7 @@ class Controller:
             except TransientError as error:
                 actions[f"{name}.error"] = str(error)
             except PermanentError as error:
-                halt(self._ports, name, str(error))
+                halt(self._ports, name, error)
                 actions[f"{name}.halted"] = str(error)
             actions[f"{name}.sent"] = dispatch(
                 self._ports,
@@ -267,23 +261,24 @@ class Controller:
         progress = view.progress
         if progress.forecast_s is not None or share.ru_per_s <= 0 or not progress.ru_per_document:
             return
-        seconds = whole_s(
-            progress.documents_expected * progress.ru_per_document,
-            share.ru_per_s,
-            begun_s=max(0.0, self._ports.clock.now_s() - progress.started_at_s),
+        ru = progress.documents_expected * progress.ru_per_document
+        begun_s = max(0.0, self._ports.clock.now_s() - progress.started_at_s)
+        noted = replace(
+            progress,
+            forecast_s=whole_s(ru, share.ru_per_s, begun_s=begun_s),
+            forecast_ru=ru * _readings(view),
         )
-        self._ports.ledger.commit(
-            view.migration.name, Change(progress=replace(progress, forecast_s=seconds))
-        )
+        self._ports.ledger.commit(view.migration.name, Change(progress=noted))
 
     def _quarantine_deadly(self, view: Plans) -> None:
         quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
         deadly = [s for s in view.slices if s.fence - s.given_back > FENCE_MAX]
         if len(quarantined) > QUARANTINED_MAX or deadly:
             example = (deadly or quarantined)[0]
-            raise PermanentError(
+            raise Halting(
+                Halt.DEADLY_SLICE if deadly else Halt.TOO_MANY_QUARANTINED,
                 f"halting: {len(quarantined)} slices are quarantined and {len(deadly)} were "
-                f"claimed over {FENCE_MAX} times, such as {example.id}: {example.error}"
+                f"claimed over {FENCE_MAX} times, such as {example.id}: {example.error}",
             )
 
     def _finish(self, view: Plans, actions: dict[str, Any]) -> None:
@@ -292,9 +287,10 @@ class Controller:
         if view.slices:
             stuck = [s for s in view.slices if s.state is SliceState.QUARANTINED]
             if len(stuck) == len(view.slices):
-                raise PermanentError(
+                raise Halting(
+                    Halt.ONLY_QUARANTINED,
                     f"everything else is proven, but {len(stuck)} slice(s) are quarantined, such "
-                    f"as {stuck[0].id}: {stuck[0].error}"
+                    f"as {stuck[0].id}: {stuck[0].error}",
                 )
             return
         Completion(self._ports, view).run()
@@ -317,7 +313,9 @@ class Completion:
             until_s=view.migration.until_s,
         )
         if faults:
-            raise PermanentError(f"receipts do not cover the cold range: {'; '.join(faults)}")
+            raise Halting(
+                Halt.NOT_COVERED, f"receipts do not cover the cold range: {'; '.join(faults)}"
+            )
         root = fingerprint((each.id, each.receipt_sha256) for each in done)
         self._write_summary(root)
         self._record(root)
@@ -337,8 +335,9 @@ class Completion:
         }
         data = json.dumps(body, indent=1, sort_keys=True).encode()
         if not archive.put_if_absent(SUMMARY, data) and archive.read(SUMMARY) != data:
-            raise PermanentError(
-                f"{SUMMARY} in the sink differs from what was proven; someone else wrote it"
+            raise Halting(
+                Halt.FOREIGN_SUMMARY,
+                f"{SUMMARY} in the sink differs from what was proven; someone else wrote it",
             )
 
     def _record(self, root: str) -> None:
@@ -359,8 +358,24 @@ class Completion:
             )
 
 
+def _spending(known: tuple[Migration, ...], compared: frozenset[str]) -> list[Migration]:
+    """Those running whose predecessors are complete, and those compared; urgent ones first."""
+    complete = {m.name for m in known if m.state is MigrationState.COMPLETED}
+    running = [m for m in known if m.state is MigrationState.RUNNING]
+    ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]
+    ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]
+    ready.sort(key=lambda m: (-m.priority, m.created_at_s, m.name))
+    return ready[:MIGRATIONS_RUNNING_MAX]
+
+
 def _is_running(view: Plans) -> bool:
     return view.migration.state is MigrationState.RUNNING
+
+
+def _readings(view: Plans) -> int:
+    """How often each document is read."""
+    twice = view.spec.engine != "embedded" or view.spec.validation == "reread"
+    return 2 if twice else 1
 
 
 def _is_for_factory(migration: Migration) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +41,8 @@ class Status:
     share_ru_per_s: float
     pace_reason: str
     stalled_since_s: float | None
+    notifications_failed: Mapping[str, str]
+    """Targets that the last notice did not reach, and why."""
     now_s: float
 
     @property
@@ -60,6 +63,7 @@ class Status:
             "name": self.migration.name,
             "state": self.migration.state.value,
             "reason": self.migration.reason,
+            "halt": self.migration.halt,
             "engine": self.spec.engine,
             "priority": self.spec.priority,
             "cold_until_s": self.migration.until_s,
@@ -90,6 +94,7 @@ class Status:
             },
             "pace": self.pace_reason,
             "stalled_since_s": self.stalled_since_s,
+            "notifications_failed": dict(self.notifications_failed),
             "forecast_s": progress.forecast_s,
             "eta_s": self.eta_s,
             "started_at_s": progress.started_at_s or None,
@@ -231,8 +236,15 @@ class Operating:
             share_ru_per_s=grant.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
             stalled_since_s=pulse.since_s if stalled and pulse else None,
             pace_reason=pace,
+            notifications_failed=self._untold(migration, spec),
             now_s=now_s,
         )
+
+    def _untold(self, migration: Migration, spec: MigrationSpec) -> dict[str, str]:
+        if not spec.notify:
+            return {}
+        told = self._ports.tellings.of(migration.name)
+        return {each.target: each.trouble for each in told if each.trouble}
 
     def _move(
         self, name: str, doing: str, allowed: set[MigrationState], to: MigrationState
@@ -266,10 +278,20 @@ class Operating:
             )
         if spec.retire != "keep":
             faults.append(_not_built("retire", spec.retire, "keep"))
-        if spec.notify:
-            faults.append(_not_built("notify", "targets", "nothing, and watch `ebb status`"))
+        faults += self._unknown_targets(spec)
         if faults:
             raise Invalid("the spec", tuple(faults))
+
+    def _unknown_targets(self, spec: MigrationSpec) -> list[Fault]:
+        """A name that stands for no address would be found out only when it is too late."""
+        known = self._ports.webhooks.targets
+        unknown = set(spec.notify) - known
+        if not unknown:
+            return []
+        seen = f"{len(unknown)} of its {len(spec.notify)} names stand for no address"
+        names = ", ".join(sorted(known)) or "none"
+        advice = f"write names that the setting EBB_WEBHOOKS gives addresses; it has {names}"
+        return [Fault(path="$.notify", seen=seen, advice=advice)]
 
     def _check_source(self, spec: MigrationSpec) -> None:
         source = self._ports.sources.open(spec.source.database, spec.source.container)

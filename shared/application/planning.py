@@ -14,6 +14,7 @@ from shared.application.pacer import Charged, OwnMeter
 from shared.application.paging import items
 from shared.domain.board import Grant
 from shared.domain.canonical import canonical_document
+from shared.domain.halts import Halt, Halting
 from shared.domain.pacing import DebtBucket
 from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
 from shared.domain.slices import (
@@ -26,7 +27,7 @@ from shared.domain.slices import (
     Window,
 )
 from shared.domain.spec import MigrationSpec
-from shared.errors import PermanentError, Throttled, TransientError, Uncanonical
+from shared.errors import Throttled, TransientError, Uncanonical
 from shared.ports import Change, Page, Place, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
@@ -263,11 +264,12 @@ class Planning:
         cost = max(ID_RU_MIN, plans.progress.ru_per_document)
         listing_s = dense.documents * cost / max(allowance.rate_ru_per_s, ID_RU_MIN)
         if listing_s > LISTING_S_MAX:
-            raise PermanentError(
+            raise Halting(
+                Halt.DENSE_SECOND,
                 f"cutting the second {dense.window.hi_s - 1} of range {plan.range.id}: it holds "
                 f"{dense.documents} documents, more than a slice may, and listing their ids would "
                 f"take {listing_s:.0f} s of what planning may spend; raise slice.documents_max or "
-                "slice.bytes_max in a new migration"
+                "slice.bytes_max in a new migration",
             )
         limit = max(1, int(allowance.rate_ru_per_s / cost))
         ids = self._ids(plans, plan, dense.window, limit, allowance)

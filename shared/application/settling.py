@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shared.application.bundle import Ports
 from shared.application.dispatching import Work
+from shared.domain.halts import Halt, Halting, halt_of
 from shared.domain.receipt import Promise
 from shared.domain.runs import RunCost
 from shared.domain.slices import Cause, MigrationState, Progress, Slice, SliceState, Staged
@@ -51,7 +52,8 @@ def settle_failure(
     if settled is None:
         return f"slice {work.slice.id} had moved on; the failure was not recorded: {error}"
     if settled.state is SliceState.QUARANTINED and cause is not Cause.DOCUMENT:
-        halt(ports, name, f"slice {settled.id} failed {settled.failures} times: {error}")
+        text = f"slice {settled.id} failed {settled.failures} times: {error}"
+        halt(ports, name, Halting(Halt(f"slice_{cause.value}"), text))
     return f"slice {settled.id} is {settled.state.value} ({cause.value}): {error}"
 
 
@@ -107,13 +109,18 @@ def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> s
     return f"slice {settled.id} is proven"
 
 
-def halt(ports: Ports, name: str, reason: str) -> None:
-    """Stop a migration until a person resumes it."""
+def halt(ports: Ports, name: str, error: PermanentError) -> None:
+    """Stop a migration until a person resumes it; people are told."""
     for _ in range(TRIES_MAX):
         migration = ports.ledger.migration(name)
         if migration.state is not MigrationState.RUNNING:
             return
-        halted = migration.moved(MigrationState.HALTED, reason=reason, now_s=ports.clock.now_s())
+        halted = migration.moved(
+            MigrationState.HALTED,
+            reason=str(error),
+            now_s=ports.clock.now_s(),
+            halt=halt_of(error),
+        )
         try:
             ports.ledger.put_migration(halted)
         except Conflict:

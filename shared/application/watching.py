@@ -1,4 +1,8 @@
-"""Watching whether migrations that may spend get anywhere, and saying so once when they do not."""
+"""Watching whether migrations that may spend get anywhere, and saying so once when they do not.
+
+People are also told of what else a tick finds: quarantined slices, too many minutes over the
+ceiling, a cost far above the forecast.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,19 @@ from dataclasses import replace
 from shared.application.bundle import Ports
 from shared.application.deciding import SourceViews
 from shared.application.dispatching import next_first
+from shared.application.notifying import note
 from shared.application.planning import Plans
 from shared.domain.board import Board
+from shared.domain.governor import TOLERATED_SHARE
+from shared.domain.notices import NoticeKind
+from shared.domain.outlook import MINUTES_KEPT
 from shared.domain.pulse import STALLED_AFTER_S, Pulse, beat
 from shared.domain.sharing import USEFUL_RU_PER_S, Share
 from shared.domain.slices import SliceState
-from shared.ports import Incident, Remembered
+from shared.ports import Incident, IncidentKind, Remembered
+
+COSTLY_FACTOR = 1.5  # of the forecast: documents differ in size, but half as much again is news
+DAY_S = 86_400
 
 
 def watch(
@@ -35,10 +46,27 @@ def watch(
             now_s=now_s,
         )
         if pulse.is_stalled(now_s) and not pulse.told:
-            ports.incidents.record(Incident(at_s=now_s, kind="stalled", text=_alarm(name, share)))
+            ports.incidents.record(
+                Incident(at_s=now_s, kind=IncidentKind.STALLED, text=_alarm(name, share))
+            )
+            note(ports, view.migration, NoticeKind.STALLED, f"{pulse.since_s}")
             pulse = replace(pulse, told=True)
         pulses[name] = pulse
+        _note_troubles(ports, view, remembered.memory.overrun_s)
     return replace(remembered, pulses=pulses)
+
+
+def _note_troubles(ports: Ports, view: Plans, overrun_s: tuple[int, ...]) -> None:
+    """A mark names an event: the set of slices, the day, the migration as a whole."""
+    quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
+    if quarantined:
+        mark = " ".join(f"{s.id}.{s.fence}" for s in quarantined)
+        note(ports, view.migration, NoticeKind.QUARANTINED, mark)
+    if len(overrun_s) > TOLERATED_SHARE * MINUTES_KEPT:
+        note(ports, view.migration, NoticeKind.OVERRUN, f"{max(overrun_s) // DAY_S}")
+    progress = view.progress
+    if 0 < COSTLY_FACTOR * progress.forecast_ru < progress.ru_spent:
+        note(ports, view.migration, NoticeKind.COSTLY, "")
 
 
 def _mark(view: Plans) -> str:

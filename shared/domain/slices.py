@@ -9,6 +9,8 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from shared.domain.halts import Halt
+from shared.domain.notices import Notice, NoticeKind, notice_id, with_notice
 from shared.errors import WrongState
 
 ERROR_CHARS_MAX = 2_000  # an error kept in the ledger names what matters; a table row is small
@@ -287,6 +289,8 @@ class Progress:
     activity_runs: int = 0
     diu_hours: float = 0.0
     forecast_s: float | None = None
+    forecast_ru: float = 0.0
+    """What it was to cost, by what was measured when the forecast was made."""
     started_at_s: float = 0.0
     completed_at_s: float = 0.0
     fingerprint: str = ""
@@ -338,7 +342,35 @@ class Migration:
     changed_at_s: float
     until_s: int = 0
     priority: int = 5
+    halt: Halt | None = None
+    """Why it halted, while it is halted."""
+    notices: tuple[Notice, ...] = ()
+    """What people are told of it; written with what it tells of, so that no crash parts them."""
     version: str = ""
 
-    def moved(self, state: MigrationState, *, reason: str, now_s: float) -> Migration:
-        return replace(self, state=state, reason=reason[:ERROR_CHARS_MAX], changed_at_s=now_s)
+    def moved(
+        self, state: MigrationState, *, reason: str, now_s: float, halt: Halt | None = None
+    ) -> Migration:
+        moved = replace(
+            self, state=state, reason=reason[:ERROR_CHARS_MAX], changed_at_s=now_s, halt=halt
+        )
+        kind = _TOLD.get(state)
+        return moved if kind is None else moved.noted(kind, mark=self.version, now_s=now_s)
+
+    def noted(self, kind: NoticeKind, *, mark: str, now_s: float) -> Migration:
+        """With something to tell people; the same kind and mark are told once."""
+        notice = Notice(id=notice_id(self.uid, kind, mark), kind=kind, at_s=now_s, halt=self.halt)
+        return replace(self, notices=with_notice(self.notices, notice))
+
+    @property
+    def untold(self) -> tuple[Notice, ...]:
+        return tuple(each for each in self.notices if not each.sent)
+
+    def with_all_sent(self) -> Migration:
+        return replace(self, notices=tuple(replace(each, sent=True) for each in self.notices))
+
+
+_TOLD = {
+    MigrationState.HALTED: NoticeKind.HALTED,
+    MigrationState.COMPLETED: NoticeKind.COMPLETED,
+}

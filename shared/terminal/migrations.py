@@ -61,7 +61,8 @@ def _fetch_status(options: argparse.Namespace) -> Any:
 
 def _is_problem(status: Mapping[str, Any]) -> bool:
     stalled = status["stalled_since_s"] is not None
-    return stalled or status["state"] == "halted" or bool(status["quarantined"])
+    untold = bool(status.get("notifications_failed"))
+    return stalled or untold or status["state"] == "halted" or bool(status["quarantined"])
 
 
 def _status_table(found: Any) -> Table | str:
@@ -80,9 +81,16 @@ def _status_table(found: Any) -> Table | str:
             f"{each['bytes']['documents'] / 1e6:,.0f} → {each['bytes']['blobs'] / 1e6:,.0f}",
             f"{each['ru']['share_per_s']:,.0f}",
             _span(each["eta_s"]),
-            each["pace"] if each["stalled_since_s"] is None else f"STALLED, though {each['pace']}",
+            _why(each),
         )
     return table
+
+
+def _why(status: Mapping[str, Any]) -> str:
+    stalled = status["stalled_since_s"] is not None
+    pace = f"STALLED, though {status['pace']}" if stalled else str(status["pace"])
+    untold = status.get("notifications_failed")
+    return f"{pace}; NOT TOLD to {', '.join(untold)}" if untold else pace
 
 
 def _span(seconds: float | None) -> str:

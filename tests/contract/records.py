@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared.domain.governor import Decision, Reason
+from shared.domain.halts import Halt
+from shared.domain.notices import Notice, NoticeKind
 from shared.domain.sharing import Share
 from shared.domain.slices import (
     Cause,
@@ -37,6 +39,17 @@ def a_migration(name: str = NAME) -> Migration:
         changed_at_s=NOON_S + 1.0,
         until_s=2**40,
         priority=7,
+        halt=Halt.SLICE_MISMATCH,
+        notices=(
+            Notice(
+                id="n-1",
+                kind=NoticeKind.HALTED,
+                at_s=NOON_S + 1.0,
+                halt=Halt.SLICE_MISMATCH,
+                sent=True,
+            ),
+            Notice(id="n-2", kind=NoticeKind.STALLED, at_s=NOON_S + 2.0),
+        ),
     )
 
 

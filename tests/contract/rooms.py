@@ -35,8 +35,10 @@ from shared.adapters.memory import (
     MemoryMail,
     MemoryMemories,
     MemoryMetering,
+    MemoryTellings,
 )
 from shared.adapters.metering import TableMetering
+from shared.adapters.tellings import TableTellings
 from shared.errors import EbbError
 from shared.ports import (
     Archive,
@@ -48,6 +50,7 @@ from shared.ports import (
     Mail,
     Memories,
     Metering,
+    Tellings,
 )
 
 RACERS = 16
@@ -136,6 +139,8 @@ class Rooms(Protocol):
 
     def mail(self) -> Mail: ...
 
+    def tellings(self) -> Tellings: ...
+
 
 @dataclass(slots=True)
 class MemoryRooms:
@@ -167,6 +172,9 @@ class MemoryRooms:
 
     def mail(self) -> Mail:
         return MemoryMail(self.clock)
+
+    def tellings(self) -> Tellings:
+        return MemoryTellings()
 
 
 _numbers = itertools.count()
@@ -210,6 +218,9 @@ class AzuriteRooms:
 
     def mail(self) -> Mail:
         return StorageMail(self.clients.queues)
+
+    def tellings(self) -> Tellings:
+        return TableTellings(self.clients.tables, unique("tellings"))
 
 
 def raced(action: Callable[[int], T]) -> list[T | EbbError]:

@@ -24,6 +24,8 @@ from shared.adapters.memory import (
     MemoryMemories,
     MemoryMetering,
     MemoryScratch,
+    MemoryTellings,
+    MemoryWebhooks,
     SequentialNames,
 )
 from shared.adapters.parquet import ParquetFormat
@@ -182,4 +184,6 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
         scratch=MemoryScratch(),
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
+        webhooks=MemoryWebhooks(),
+        tellings=MemoryTellings(),
     )

@@ -127,6 +127,7 @@ def test_a_halted_quarantined_or_stalled_migration_is_a_problem(ebb: FakeEbb) ->
         {"quarantined": [{"slice": "s", "error": "e"}]},
         {"stalled_since_s": 0.0},
         {"stalled_since_s": 1_800_000_000.5},
+        {"notifications_failed": {"ops": "answered 404"}},
     ):
         ebb.answers["GET", "/api/migrations/sim"] = (200, a_status(**changes))
         assert main(["status", "sim", "--url", ebb.url]) == PROBLEM
@@ -144,6 +145,17 @@ def test_the_status_table_says_that_a_migration_is_stalled(
         shown = capsys.readouterr().out
         assert shown.count("STALLED, though spending up to 600 RU/s") == counted
         assert "spending up to 600 RU/s" in shown
+
+
+def test_the_status_table_names_who_was_not_told(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the terminal may be the first to hear of it."""
+    monkeypatch.setenv("COLUMNS", "300")
+    status = a_status(notifications_failed={"ops": "answered 404"}, pace="halted: r")
+    ebb.answers["GET", "/api/migrations"] = (200, [status])
+    main(["status", "--url", ebb.url])
+    assert "halted: r; NOT TOLD to ops" in capsys.readouterr().out
 
 
 def test_watching_ends_when_the_migration_does(ebb: FakeEbb) -> None:

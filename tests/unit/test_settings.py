@@ -167,3 +167,43 @@ def test_every_setting_has_one_name_and_a_meaning() -> None:
     names = [setting.name for setting in SETTINGS]
     assert len(names) == len(set(names))
     assert all(setting.meaning.endswith(".") for setting in SETTINGS)
+
+
+def test_webhooks_are_names_with_addresses() -> None:
+    """Each in the shape that its receiver wants; none is set by default."""
+    assert read_settings(GOOD).webhooks == {}
+    assert read_settings(GOOD).runbook_url == "docs/runbook.md"
+    text = '{"ops": "https://x.example/a?sig=s", "team-1": "teams+https://y.example/b"}'
+    webhooks = read_settings(GOOD | {"EBB_WEBHOOKS": text}).webhooks
+    assert [each.shape for each in webhooks.values()] == ["json", "teams"]
+    assert webhooks["team-1"].url == "https://y.example/b"
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("{", "EBB_WEBHOOKS"),
+        ("https://x.example/SECRET", "EBB_WEBHOOKS"),
+        ('["https://x.example/SECRET"]', "EBB_WEBHOOKS"),
+        ('{"ops": {"url": "https://x.example/SECRET"}}', "EBB_WEBHOOKS"),
+        ('{"Ops Team": "https://x.example/SECRET"}', "EBB_WEBHOOKS"),
+        ('{"ops": "http://x.example/SECRET"}', "EBB_WEBHOOKS.ops"),
+        ('{"ops": "http://127.0.0.1:8080/SECRET"}', "EBB_WEBHOOKS.ops"),
+        ('{"ops": "https://x.example:SECRET/a"}', "EBB_WEBHOOKS.ops"),
+    ],
+)
+def test_a_faulty_webhook_is_named_without_its_address(text: str, path: str) -> None:
+    """Faults are logged and answered, and an address is a secret."""
+    (fault,) = faults_of(EBB_WEBHOOKS=text)
+    assert fault.path == path
+    assert "SECRET" not in str(fault)
+    assert "x.example" not in str(fault)
+
+
+def test_plain_http_is_for_named_loopback_places_only() -> None:
+    """The sandbox's receiver has no certificate; nobody else is told in the clear."""
+    given = {"EBB_WEBHOOKS": '{"ops": "http://127.0.0.1:8080/a"}'}
+    settings = read_settings(GOOD | given | {"EBB_WEBHOOK_HOSTS": "127.0.0.1:8080"})
+    assert settings.webhooks["ops"].url == "http://127.0.0.1:8080/a"
+    (fault,) = faults_of(EBB_WEBHOOK_HOSTS="x.example:80")
+    assert fault.path == "EBB_WEBHOOK_HOSTS"

@@ -230,7 +230,7 @@ def test_cost_and_size_are_learned_half_from_the_newest_slice() -> None:
 
 def test_a_migration_moves_with_its_reason_and_time() -> None:
     """Nothing else of it changes."""
-    moved = a_migration().moved(MigrationState.HALTED, reason="r" * 9_999, now_s=77.0)
+    moved = a_migration().moved(MigrationState.PAUSED, reason="r" * 9_999, now_s=77.0)
     assert moved.reason == "r" * ERROR_CHARS_MAX
     assert replace(moved, state=MigrationState.RUNNING, reason="started", changed_at_s=2.0) == (
         a_migration()

@@ -17,6 +17,7 @@ from shared.adapters.memory.signals import (
     MemoryMail,
     MemoryMemories,
 )
+from shared.adapters.memory.webhooks import MemoryTellings, MemoryWebhooks
 
 __all__ = [
     "Letter",
@@ -34,6 +35,8 @@ __all__ = [
     "MemoryMemories",
     "MemoryMetering",
     "MemoryScratch",
+    "MemoryTellings",
+    "MemoryWebhooks",
     "MemoryWriter",
     "SequentialNames",
 ]
