@@ -138,7 +138,8 @@ def alerts(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     """Azure Monitor says that an alert fired or is resolved."""
 
     def call() -> faces.Answer:
-        taken = wiring.app().alerting.take(faces.text_body(req.get_body()))
+        token = req.headers.get("Authorization", "")
+        taken = wiring.app().alerting.take(faces.text_body(req.get_body()), authorization=token)
         return faces.shown(faces.taken_shown(taken), status=202)
 
     return _answer(context, call)

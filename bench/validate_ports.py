@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench.validate_archive import DirectoryArchives
+from shared.adapters.callers import AnyCaller
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.memory import (
     MemoryBoards,
@@ -66,6 +67,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         scratch=TempScratch(scratch),
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
+        callers=AnyCaller(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
     )

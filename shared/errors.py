@@ -44,6 +44,10 @@ class Refused(PermanentError):
     """The request would break a promise, so nothing was done."""
 
 
+class Denied(PermanentError):
+    """Whoever calls has not shown who he is, or may not do this."""
+
+
 class Uncanonical(PermanentError):
     """A document has no canonical form; its digest would mean nothing."""
 

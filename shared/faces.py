@@ -17,6 +17,7 @@ from shared.dashboard.page import page
 from shared.domain.slices import Migration
 from shared.errors import (
     Conflict,
+    Denied,
     EbbError,
     Fault,
     Invalid,
@@ -43,6 +44,7 @@ _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
     (NotFound, 404, "Not found"),
     (WrongState, 409, "Not in this state"),
     (Refused, 409, "Refused"),
+    (Denied, 401, "Not allowed"),
     (Conflict, 409, "Changed meanwhile"),
     (TransientError, 503, "Try again"),
     (EbbError, 500, "Failed"),

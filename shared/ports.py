@@ -451,6 +451,14 @@ class Factory(Protocol):
     def cost(self, run: Run) -> RunCost: ...
 
 
+class Callers(Protocol):
+    """Who may say that an alert fired."""
+
+    def check(self, authorization: str) -> None:
+        """The header of that name; Denied for whoever may not, TransientError if unknown."""
+        ...
+
+
 class Callbacks(Protocol):
     """Answers a run that waits for a verdict."""
 

@@ -203,6 +203,24 @@ SETTINGS: tuple[Setting, ...] = (
         read=_hosts,
     ),
     Setting(
+        name="EBB_ALERT_ISSUER",
+        meaning="Issuer of the Entra tokens that alerts must bring; empty: a function key is all.",
+        default="",
+        read=_optional_url,
+    ),
+    Setting(
+        name="EBB_ALERT_AUDIENCE",
+        meaning="Audience of those tokens: the application id of the secure webhook.",
+        default="",
+        read=_text,
+    ),
+    Setting(
+        name="EBB_ALERT_ROLE",
+        meaning="App role that those tokens must name.",
+        default="ActionGroupsSecureWebhook",
+        read=_text,
+    ),
+    Setting(
         name="EBB_METRIC_SETTLE_S",
         meaning="How long after its end a minute of Azure Monitor is taken as complete.",
         default="60",
@@ -273,6 +291,9 @@ class Settings:
     callback_url: str
     callback_key: str
     callback_hosts: tuple[str, ...]
+    alert_issuer: str
+    alert_audience: str
+    alert_role: str
     ca_file: str | None
     metric_settle_s: float
     scratch_dir: Path | None
@@ -301,6 +322,9 @@ def read_settings(values: Mapping[str, str]) -> Settings:
     if not (state.connection_string or state.account_name):
         advice = "set a connection string, or AzureWebJobsStorage__accountName"
         faults.append(Fault(path="AzureWebJobsStorage", seen="it is missing", advice=advice))
+    if found["EBB_ALERT_ISSUER"] and not found["EBB_ALERT_AUDIENCE"]:
+        advice = "set the application id that the secure webhook asks tokens for"
+        faults.append(Fault(path="EBB_ALERT_AUDIENCE", seen="it is missing", advice=advice))
     webhooks = _webhooks(found, faults)
     if faults:
         raise Invalid("the app's settings", tuple(faults))
@@ -316,6 +340,9 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         callback_url=found["EBB_CALLBACK_URL"],
         callback_key=found["EBB_CALLBACK_KEY"],
         callback_hosts=found["EBB_CALLBACK_HOSTS"],
+        alert_issuer=found["EBB_ALERT_ISSUER"],
+        alert_audience=found["EBB_ALERT_AUDIENCE"],
+        alert_role=found["EBB_ALERT_ROLE"],
         ca_file=found["EBB_CA_FILE"] or None,
         metric_settle_s=found["EBB_METRIC_SETTLE_S"],
         scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,

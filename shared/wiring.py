@@ -18,6 +18,7 @@ from azure.storage.queue import QueueServiceClient
 from shared.adapters.archive import BlobArchives
 from shared.adapters.boards import TableBoards
 from shared.adapters.callbacks import WebCallbacks
+from shared.adapters.callers import AnyCaller, EntraCallers, Trust
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.cosmos import CosmosSources
 from shared.adapters.datafactory import AzureFactory, FactoryPlace, NoFactory
@@ -49,7 +50,7 @@ from shared.application.receiving import Receiving
 from shared.application.surveying import Surveying
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
-from shared.ports import Factory, History
+from shared.ports import Callers, Factory, History
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
@@ -152,6 +153,7 @@ def azure_ports(settings: Settings) -> Ports:
         mail=StorageMail(_queues(settings.state_storage, credential)),
         sources=sources,
         factory=_factory(settings, credential),
+        callers=_callers(settings),
         callbacks=WebCallbacks(hosts=settings.callback_hosts, ca_file=settings.ca_file),
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
@@ -161,6 +163,15 @@ def azure_ports(settings: Settings) -> Ports:
         ),
         tellings=TableTellings(tables),
     )
+
+
+def _callers(settings: Settings) -> Callers:
+    if not settings.alert_issuer:
+        return AnyCaller()
+    trust = Trust(
+        issuer=settings.alert_issuer, audience=settings.alert_audience, role=settings.alert_role
+    )
+    return EntraCallers(trust, ca_file=settings.ca_file)
 
 
 def _factory(settings: Settings, credential: TokenCredential) -> Factory:

@@ -33,7 +33,8 @@ class Alerting:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
 
-    def take(self, text: str) -> Taken:
+    def take(self, text: str, *, authorization: str = "") -> Taken:
+        self._ports.callers.check(authorization)
         now_s = self._ports.clock.now_s()
         alert = parse_alert(text, now_s=now_s)
         self._must_concern(alert)

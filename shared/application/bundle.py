@@ -8,6 +8,7 @@ from shared.ports import (
     Archives,
     Boards,
     Callbacks,
+    Callers,
     Clock,
     Factory,
     History,
@@ -48,5 +49,6 @@ class Ports:
     scratch: Scratch
     factory: Factory
     callbacks: Callbacks
+    callers: Callers
     webhooks: Webhooks
     tellings: Tellings

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.adapters.callers import AnyCaller
 from shared.adapters.memory import (
     MemoryArchives,
     MemoryBoards,
@@ -184,6 +185,7 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
         scratch=MemoryScratch(),
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
+        callers=AnyCaller(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
     )

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from shared.application.alerting import Taken
+from shared.application.alerting import Alerting, Taken
 from shared.domain.alerts import ALERT_HOLD_S, Condition, parse_alert
 from shared.domain.board import ALARMS_MAX, Grant
 from shared.domain.governor import TICK_S, Alarm, Reason
-from shared.errors import Invalid
+from shared.errors import Denied, Invalid
 from tests.simulation.alerts import ACCOUNT_ID, message
 from tests.simulation.runs import SPEC
 from tests.simulation.world import SOURCE, START_S, World, make_world
@@ -275,6 +275,19 @@ def test_another_accounts_alert_is_refused_and_named(world: World) -> None:
     assert budget(world) > FULL
     assert told(world) == []
     assert take(world, targets=["/subscriptions/s/x", ACCOUNT_ID.upper()]).sources == (SOURCE,)
+
+
+def test_whoever_may_not_call_changes_nothing(world: World) -> None:
+    """Not even the body is looked at."""
+
+    class Nobody:
+        def check(self, authorization: str) -> None:
+            raise Denied(f"not {authorization}")
+
+    ports = replace(world.ports, callers=Nobody())
+    with pytest.raises(Denied, match="not Bearer x"):
+        Alerting(ports).take("{", authorization="Bearer x")
+    assert told(world) == []
 
 
 def test_lateness_prefers_the_end_of_one_firing() -> None:
