@@ -71,10 +71,10 @@ def screenshots() -> Path:
 
 
 def a_day(at_s: float) -> float:
-    """A business with waves, and a busy hour that leaves hardly any slack."""
+    """A business with waves, and a busy half-hour that leaves little slack."""
     hours = (at_s - START_S) / 3600
-    waves = 0.42 + 0.1 * math.sin(hours * 1.9) + 0.03 * math.sin(hours * 11)
-    busy = 0.3 * math.exp(-(((hours - 0.85) / 0.17) ** 2))
+    waves = 0.4 + 0.08 * math.sin(hours * 1.9) + 0.02 * math.sin(hours * 11)
+    busy = 0.22 * math.exp(-(((hours - 0.9) / 0.25) ** 2))
     return (waves + busy) * CAPACITY_RU_PER_S
 
 

@@ -28,8 +28,8 @@ def tab_to(page: Page, css: str) -> None:
     for _ in range(TABS_MAX):
         page.keyboard.press("Tab")
         if page.evaluate("css => document.activeElement.matches(css)", css):
-            width = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
-            assert width == "3px", f"{css} shows no focus"
+            outline = page.evaluate("getComputedStyle(document.activeElement).outline")
+            assert "solid 3px" in outline, f"{css} shows its focus as {outline}"
             return
     pytest.fail(f"{css} is not reached within {TABS_MAX} tabs")
 
