@@ -71,8 +71,14 @@ param privateNetworking bool = false
 @description('With privateNetworking: whether the account gets a private endpoint from that network, too. This adds a connection to the account, which its owner sees.')
 param connectAccountPrivately bool = false
 
-@description('With privateNetworking: the addresses of that network, a /24.')
+@description('With privateNetworking: the addresses of that network.')
 param networkPrefix string = '10.83.0.0/24'
+
+@description('With privateNetworking: those that the instances of the app share, at least a /27.')
+param appSubnetPrefix string = '10.83.0.0/26'
+
+@description('With privateNetworking: those of the private endpoints.')
+param endpointsSubnetPrefix string = '10.83.0.64/26'
 
 @description('Whether to watch the account and the app, and tell the app and the people below.')
 param enableAlerts bool = true
@@ -132,8 +138,8 @@ param janitorSchedule string = '0 */10 * * * *'
 @maxValue(600)
 param metricSettleS int = 60
 
-@description('Whether to fetch the function key with which alerts and the factory call the app. Set it to false for the first deployment only if the key cannot be fetched before there is code.')
-param fetchFunctionKey bool = true
+@description('Whether to fetch the function key with which alerts and the factory call the app. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself.')
+param fetchFunctionKey bool = false
 
 var account = split(cosmosAccountId, '/')
 var token = toLower(uniqueString(subscription().id, environmentName, location))
@@ -165,6 +171,8 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     location: location
     tags: tags
     prefix: networkPrefix
+    appPrefix: appSubnetPrefix
+    endpointsPrefix: endpointsSubnetPrefix
   }
 }
 

@@ -5,8 +5,12 @@ param name string
 param location string
 @description('Tags.')
 param tags object
-@description('Its addresses, a /24.')
+@description('Its addresses.')
 param prefix string
+@description('Those of the app.')
+param appPrefix string
+@description('Those of the endpoints.')
+param endpointsPrefix string
 
 resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   name: name
@@ -22,7 +26,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'app'
         properties: {
-          addressPrefix: cidrSubnet(prefix, 26, 0)
+          addressPrefix: appPrefix
           delegations: [
             {
               name: 'flex'
@@ -36,7 +40,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
       {
         name: 'endpoints'
         properties: {
-          addressPrefix: cidrSubnet(prefix, 26, 1)
+          addressPrefix: endpointsPrefix
           privateEndpointNetworkPolicies: 'Disabled'
         }
       }
