@@ -142,7 +142,7 @@ param metricSettleS int = 60
 param fetchFunctionKey bool = false
 
 var account = split(cosmosAccountId, '/')
-var token = toLower(uniqueString(subscription().id, environmentName, location))
+var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
 }
@@ -157,7 +157,7 @@ module identity 'modules/identity.bicep' = {
   name: 'ebb-identity'
   scope: group
   params: {
-    name: 'id-ebb-${token}'
+    name: 'id-ebb-${suffix}'
     location: location
     tags: tags
   }
@@ -167,7 +167,7 @@ module network 'modules/network.bicep' = if (privateNetworking) {
   name: 'ebb-network'
   scope: group
   params: {
-    name: 'vnet-ebb-${token}'
+    name: 'vnet-ebb-${suffix}'
     location: location
     tags: tags
     prefix: networkPrefix
@@ -191,8 +191,8 @@ module storage 'modules/storage.bicep' = {
   name: 'ebb-storage'
   scope: group
   params: {
-    stateName: 'stebbs${token}'
-    archiveName: 'stebba${token}'
+    stateName: 'stebbs${suffix}'
+    archiveName: 'stebba${suffix}'
     location: location
     tags: tags
     redundancy: redundancy
@@ -214,7 +214,7 @@ module endpoints 'modules/endpoints.bicep' = if (privateNetworking) {
   params: {
     location: location
     tags: tags
-    token: token
+    suffix: suffix
     subnetId: privateNetworking ? network.outputs.endpointsSubnetId : ''
     stateId: storage.outputs.stateId
     archiveId: storage.outputs.archiveId
@@ -230,8 +230,8 @@ module monitoring 'modules/monitoring.bicep' = {
   name: 'ebb-monitoring'
   scope: group
   params: {
-    workspaceName: 'log-ebb-${token}'
-    insightsName: 'appi-ebb-${token}'
+    workspaceName: 'log-ebb-${suffix}'
+    insightsName: 'appi-ebb-${suffix}'
     location: location
     tags: tags
     retentionDays: logRetentionDays
@@ -242,7 +242,7 @@ module monitoring 'modules/monitoring.bicep' = {
 }
 
 module cosmos 'modules/account.bicep' = {
-  name: 'ebb-account-${token}'
+  name: 'ebb-account-${suffix}'
   scope: resourceGroup(account[2], account[4])
   params: {
     accountName: account[8]
@@ -251,7 +251,7 @@ module cosmos 'modules/account.bicep' = {
     enableRetire: enableRetire
     appPrincipalId: identity.outputs.principalId
     factoryPrincipalId: deployFactory ? factory.outputs.principalId : ''
-    diagnosticsName: enableAccountDiagnostics ? 'ebb-${token}' : ''
+    diagnosticsName: enableAccountDiagnostics ? 'ebb-${suffix}' : ''
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -260,7 +260,7 @@ module factory 'modules/factory.bicep' = if (deployFactory) {
   name: 'ebb-factory'
   scope: group
   params: {
-    name: 'adf-ebb-${token}'
+    name: 'adf-ebb-${suffix}'
     location: location
     tags: tags
     appPrincipalId: identity.outputs.principalId
@@ -284,8 +284,8 @@ module app 'modules/app.bicep' = {
     endpoints
   ]
   params: {
-    name: 'func-ebb-${token}'
-    planName: 'plan-ebb-${token}'
+    name: 'func-ebb-${suffix}'
+    planName: 'plan-ebb-${suffix}'
     location: location
     tags: tags
     identityId: identity.outputs.id
@@ -313,7 +313,7 @@ module alerts 'modules/alerts.bicep' = if (enableAlerts) {
   name: 'ebb-alerts'
   scope: group
   params: {
-    token: token
+    suffix: suffix
     location: location
     tags: tags
     appName: app.outputs.name

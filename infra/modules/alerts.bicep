@@ -1,6 +1,6 @@
 // What is watched from outside, and who is told: the app itself, which makes room, and people.
 @description('Unique end of names.')
-param token string
+param suffix string
 @description('Region of the log rule; the others are global.')
 param location string
 @description('Tags.')
@@ -32,7 +32,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' existing = {
 
 // The key is fetched while deploying and stands nowhere but in the receiver. After a rotation: deploy again.
 resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-ebb-${token}'
+  name: 'ag-ebb-${suffix}'
   location: 'global'
   tags: tags
   properties: {
@@ -56,7 +56,7 @@ resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
 }
 
 resource requestUnits 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'ebb-request-units-${token}'
+  name: 'ebb-request-units-${suffix}'
   location: 'global'
   tags: tags
   properties: {
@@ -94,7 +94,7 @@ resource requestUnits 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 // Its highest second counts, so a whole five minutes must be full before it says anything. A serverless account may
 // not have this metric: then the rule is made without asking for it, and stays silent.
 resource fullPartition 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'ebb-full-partition-${token}'
+  name: 'ebb-full-partition-${suffix}'
   location: 'global'
   tags: tags
   properties: {
@@ -131,7 +131,7 @@ resource fullPartition 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 }
 
 resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'ebb-throttled-${token}'
+  name: 'ebb-throttled-${suffix}'
   location: 'global'
   tags: tags
   properties: {
@@ -176,7 +176,7 @@ resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 }
 
 resource failures 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'ebb-failures-${token}'
+  name: 'ebb-failures-${suffix}'
   location: 'global'
   tags: tags
   properties: {
@@ -214,12 +214,12 @@ resource failures 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 
 // A log rule, because a metric that is silent fires nothing: this query always answers with one number.
 resource heartbeat 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
-  name: 'ebb-heartbeat-${token}'
+  name: 'ebb-heartbeat-${suffix}'
   location: location
   tags: tags
   kind: 'LogAlert'
   properties: {
-    displayName: 'ebb-heartbeat-${token}'
+    displayName: 'ebb-heartbeat-${suffix}'
     description: 'The controller has not decided for fifteen minutes. Ebb spends nothing meanwhile, and moves nothing.'
     severity: 1
     enabled: true

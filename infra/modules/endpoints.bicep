@@ -4,7 +4,7 @@ param location string
 @description('Tags.')
 param tags object
 @description('Unique end of names.')
-param token string
+param suffix string
 @description('Subnet of the endpoints.')
 param subnetId string
 @description('Storage account of the state.')
@@ -59,7 +59,7 @@ var theirs = [
 var all = empty(cosmosAccountId) ? ours : concat(ours, theirs)
 
 resource endpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [for each in all: {
-  name: 'pe-${each.name}-${token}'
+  name: 'pe-${each.name}-${suffix}'
   location: location
   tags: tags
   properties: {

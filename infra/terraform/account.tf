@@ -46,7 +46,7 @@ resource "azurerm_role_assignment" "metrics" {
 # One category of log and no metric. Dedicated tables: CDBPartitionKeyRUConsumption exists in that mode only.
 resource "azurerm_monitor_diagnostic_setting" "account" {
   count                          = var.enable_account_diagnostics ? 1 : 0
-  name                           = "ebb-${local.token}"
+  name                           = "ebb-${local.suffix}"
   target_resource_id             = data.azurerm_cosmosdb_account.source.id
   log_analytics_workspace_id     = azurerm_log_analytics_workspace.ebb.id
   log_analytics_destination_type = "Dedicated"

@@ -1,7 +1,7 @@
 # What is watched from outside, and who is told: the app itself, which makes room, and people.
 locals {
   cosmos_namespace = "Microsoft.DocumentDB/databaseAccounts"
-  action_group_id  = "${azurerm_resource_group.ebb.id}/providers/Microsoft.Insights/actionGroups/ag-ebb-${local.token}"
+  action_group_id  = "${azurerm_resource_group.ebb.id}/providers/Microsoft.Insights/actionGroups/ag-ebb-${local.suffix}"
 }
 
 # Through ARM, so that the function key stands in the receiver and in no plan. After a rotation: apply again, with -replace.
@@ -17,7 +17,7 @@ resource "azurerm_resource_group_template_deployment" "action_group" {
     resources = [{
       type       = "Microsoft.Insights/actionGroups"
       apiVersion = "2023-01-01"
-      name       = "ag-ebb-${local.token}"
+      name       = "ag-ebb-${local.suffix}"
       location   = "global"
       tags       = local.tags
       properties = {
@@ -42,7 +42,7 @@ resource "azurerm_resource_group_template_deployment" "action_group" {
 
 resource "azurerm_monitor_metric_alert" "request_units" {
   count               = var.enable_alerts ? 1 : 0
-  name                = "ebb-request-units-${local.token}"
+  name                = "ebb-request-units-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   tags                = local.tags
   description         = "Business and Ebb together used more than the ceiling for a minute."
@@ -70,7 +70,7 @@ resource "azurerm_monitor_metric_alert" "request_units" {
 # not have this metric: then the rule is made without asking for it, and stays silent.
 resource "azurerm_monitor_metric_alert" "full_partition" {
   count               = var.enable_alerts ? 1 : 0
-  name                = "ebb-full-partition-${local.token}"
+  name                = "ebb-full-partition-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   tags                = local.tags
   description         = "The busiest partition was full on average for five minutes."
@@ -97,7 +97,7 @@ resource "azurerm_monitor_metric_alert" "full_partition" {
 
 resource "azurerm_monitor_metric_alert" "throttled" {
   count               = var.enable_alerts ? 1 : 0
-  name                = "ebb-throttled-${local.token}"
+  name                = "ebb-throttled-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   tags                = local.tags
   description         = "Requests to the account were answered 429."
@@ -129,7 +129,7 @@ resource "azurerm_monitor_metric_alert" "throttled" {
 
 resource "azurerm_monitor_metric_alert" "failures" {
   count               = var.enable_alerts ? 1 : 0
-  name                = "ebb-failures-${local.token}"
+  name                = "ebb-failures-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   tags                = local.tags
   description         = "Functions of Ebb failed. Expected failures are recorded in the ledger and end well; these are others."
@@ -157,7 +157,7 @@ resource "azurerm_monitor_metric_alert" "failures" {
 # A log rule, because a metric that is silent fires nothing: this query always answers with one number.
 resource "azurerm_monitor_scheduled_query_rules_alert_v2" "heartbeat" {
   count                   = var.enable_alerts ? 1 : 0
-  name                    = "ebb-heartbeat-${local.token}"
+  name                    = "ebb-heartbeat-${local.suffix}"
   resource_group_name     = azurerm_resource_group.ebb.name
   location                = azurerm_resource_group.ebb.location
   tags                    = local.tags

@@ -1,6 +1,6 @@
 # The function app on Flex Consumption, and every setting that shared/settings.py reads.
 locals {
-  app_host = "func-ebb-${local.token}.azurewebsites.net"
+  app_host = "func-ebb-${local.suffix}.azurewebsites.net"
 
   settings = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
@@ -30,7 +30,7 @@ locals {
 }
 
 resource "azurerm_service_plan" "ebb" {
-  name                = "plan-ebb-${local.token}"
+  name                = "plan-ebb-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   location            = azurerm_resource_group.ebb.location
   tags                = local.tags
@@ -39,7 +39,7 @@ resource "azurerm_service_plan" "ebb" {
 }
 
 resource "azurerm_function_app_flex_consumption" "ebb" {
-  name                      = "func-ebb-${local.token}"
+  name                      = "func-ebb-${local.suffix}"
   resource_group_name       = azurerm_resource_group.ebb.name
   location                  = azurerm_resource_group.ebb.location
   tags                      = merge(local.tags, { "azd-service-name" = "api" })

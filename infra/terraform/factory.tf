@@ -31,7 +31,7 @@ locals {
 
 resource "azurerm_data_factory" "ebb" {
   count               = var.deploy_factory ? 1 : 0
-  name                = "adf-ebb-${local.token}"
+  name                = "adf-ebb-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   location            = azurerm_resource_group.ebb.location
   tags                = local.tags

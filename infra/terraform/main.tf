@@ -2,7 +2,7 @@
 # Of the business's it touches the account's role assignments and diagnostic settings, and both can be left out.
 locals {
   account = split("/", var.cosmos_account_id)
-  token   = substr(sha256("${var.subscription_id}/${var.environment_name}/${var.location}"), 0, 13)
+  suffix  = substr(sha256("${var.subscription_id}/${var.environment_name}/${var.location}"), 0, 13)
   tags    = { "azd-env-name" = var.environment_name }
 
   arm_schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
@@ -16,7 +16,7 @@ resource "azurerm_resource_group" "ebb" {
 
 # The one identity of the app. It exists before the app does, so that the first start finds its roles.
 resource "azurerm_user_assigned_identity" "app" {
-  name                = "id-ebb-${local.token}"
+  name                = "id-ebb-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   location            = azurerm_resource_group.ebb.location
   tags                = local.tags

@@ -1,6 +1,6 @@
 # Where logs and traces go, and the workbook that shows them. Who writes proves an identity; keys open nothing.
 resource "azurerm_log_analytics_workspace" "ebb" {
-  name                         = "log-ebb-${local.token}"
+  name                         = "log-ebb-${local.suffix}"
   resource_group_name          = azurerm_resource_group.ebb.name
   location                     = azurerm_resource_group.ebb.location
   tags                         = local.tags
@@ -10,7 +10,7 @@ resource "azurerm_log_analytics_workspace" "ebb" {
 }
 
 resource "azurerm_application_insights" "ebb" {
-  name                          = "appi-ebb-${local.token}"
+  name                          = "appi-ebb-${local.suffix}"
   resource_group_name           = azurerm_resource_group.ebb.name
   location                      = azurerm_resource_group.ebb.location
   tags                          = local.tags

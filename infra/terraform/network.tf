@@ -28,7 +28,7 @@ locals {
 
 resource "azurerm_virtual_network" "ebb" {
   count               = local.private
-  name                = "vnet-ebb-${local.token}"
+  name                = "vnet-ebb-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   location            = azurerm_resource_group.ebb.location
   tags                = local.tags
@@ -79,7 +79,7 @@ resource "azurerm_private_dns_zone_virtual_network_link" "ebb" {
 
 resource "azurerm_private_endpoint" "ebb" {
   for_each            = local.endpoints
-  name                = "pe-${each.key}-${local.token}"
+  name                = "pe-${each.key}-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   location            = azurerm_resource_group.ebb.location
   tags                = local.tags

@@ -7,7 +7,7 @@ locals {
 }
 
 resource "azurerm_storage_account" "state" {
-  name                             = "stebbs${local.token}"
+  name                             = "stebbs${local.suffix}"
   resource_group_name              = azurerm_resource_group.ebb.name
   location                         = azurerm_resource_group.ebb.location
   tags                             = local.tags
@@ -44,7 +44,7 @@ resource "azurerm_storage_container" "package" {
 }
 
 resource "azurerm_storage_account" "archive" {
-  name                             = "stebba${local.token}"
+  name                             = "stebba${local.suffix}"
   resource_group_name              = azurerm_resource_group.ebb.name
   location                         = azurerm_resource_group.ebb.location
   tags                             = local.tags
