@@ -11,6 +11,10 @@ import pytest
 from tests.infra.templates import BICEP, INFRA, QUOTED, calls, code, outputs, parameters, text
 
 MAIN = INFRA / "main.bicep"
+KEYWORDS = {
+    *("param", "var", "resource", "module", "output", "existing", "targetScope", "if", "for", "in"),
+    *("string", "int", "bool", "array", "object", "true", "false", "null"),
+}
 FILES = pytest.mark.parametrize("path", BICEP, ids=lambda path: path.stem)
 
 
@@ -84,15 +88,16 @@ def test_every_parameter_is_used_and_described(path: Path) -> None:
 
 @FILES
 def test_every_name_that_is_used_is_declared(path: Path) -> None:
-    """What stands before a dot is a parameter, a variable, a resource, a module or a loop's own."""
+    """A name is a parameter, a variable, a resource, a module, an output or a loop's own."""
     content = code(path)
-    declared = set(re.findall(r"^(?:param|var|resource|module) (\w+)", content, re.MULTILINE))
-    declared |= {
-        name for pair in re.findall(r"for \(?(\w+)(?:, (\w+)\))?", content) for name in pair
-    }
-    inside = " ".join(re.findall(r"\$\{([^}]*)\}", content)) + QUOTED.sub("''", content)
-    used = set(re.findall(r"(?<![\w.'/@-])([a-z]\w*)(?=\.[a-zA-Z]|\[)", inside))
-    assert sorted(used - declared) == []
+    declared = set(
+        re.findall(r"^(?:param|var|resource|module|output) (\w+)", content, re.MULTILINE)
+    )
+    loops = re.findall(r"for \(?(\w+)(?:, (\w+)\))?", content)
+    declared |= {name for pair in loops for name in pair}
+    inside = " ".join(re.findall(r"\$\{([^}]*)\}", content)) + "\n" + QUOTED.sub("''", content)
+    used = set(re.findall(r"(?<![\w.])([a-zA-Z_]\w*)(?![\w(:])", QUOTED.sub("''", inside)))
+    assert sorted(used - declared - KEYWORDS) == []
 
 
 def test_azd_gives_every_parameter_that_has_no_default() -> None:
@@ -112,8 +117,8 @@ def test_azds_own_defaults_are_those_of_the_template() -> None:
     differing = []
     for name, entry in given.items():
         value = entry["value"]
-        default = re.fullmatch(r"\$\{\w+=(.*)\}", value)[1] if "=" in str(value) else value
-        written = str(default).replace(" ", "").replace('"', "'")
+        default = re.sub(r"^\$\{\w+=(.*)\}$", r"\1", str(value))
+        written = default.replace(" ", "").replace('"', "'")
         if known[name] and written != known[name]:
             differing.append(f"{name}: {written}, not {known[name]}")
     assert differing == []
