@@ -44,7 +44,7 @@ format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff format
 
 infra-check: $(INFRA_STAMP) ## Check Bicep and Terraform offline, in an environment of its own
-	@$(INFRA)/bin/python tools/check_infra.py
+	@TF_CLI_CONFIG_FILE=/dev/null $(INFRA)/bin/python tools/check_infra.py
 
 sandbox: setup ## Start Azure on one machine and leave it running (ARGS=… passes options)
 	@$(BIN)/python -m sandbox.stage $(ARGS)
