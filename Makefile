@@ -13,12 +13,14 @@ BIN := $(VENV)/bin
 # One stamp per state of the files that say what to install: unchanged files, nothing to do.
 digest = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 PYTHON_STAMP := $(VENV)/.stamp-$(call digest,requirements.txt requirements-dev.txt requirements-dev-dotnet.txt)
+INFRA := .venv-infra
+INFRA_STAMP := $(INFRA)/.stamp-$(call digest,infra/requirements.txt infra/requirements-schema.txt)
 NODE_STAMP := node_modules/.stamp-$(call digest,package.json package-lock.json .npmrc)
 
-.PHONY: help setup demo test soak lint format sandbox bench requirements clean python-matches
+.PHONY: help setup demo test soak lint format infra-check sandbox bench requirements clean python-matches
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: python-matches $(PYTHON_STAMP) $(NODE_STAMP) ## Install everything into .venv and node_modules (PYTHON=… chooses the interpreter)
 
@@ -41,21 +43,24 @@ format: setup ## Rewrite the code in the house format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+infra-check: $(INFRA_STAMP) ## Check Bicep and Terraform offline, in an environment of its own
+	@TF_CLI_CONFIG_FILE=/dev/null $(INFRA)/bin/python tools/check_infra.py
+
 sandbox: setup ## Start Azure on one machine and leave it running (ARGS=… passes options)
 	@$(BIN)/python -m sandbox.stage $(ARGS)
 
 bench: setup ## Measure Ebb against its rivals (ARGS=… chooses what)
 	@$(BIN)/python -m bench $(ARGS)
 
-requirements: setup ## Recompile both pinned requirement files from their .in files (ARGS=--upgrade renews them)
-	@for name in requirements requirements-dev; do \
+requirements: setup ## Recompile the pinned requirement files from their .in files (ARGS=--upgrade renews them)
+	@for name in requirements requirements-dev infra/requirements; do \
 		$(BIN)/uv pip compile $$name.in --output-file $$name.txt --quiet $(ARGS) \
 			--universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 			--custom-compile-command 'make requirements' || exit 1; \
 	done
 
 clean: ## Remove what setup, the tests and the rehearsals made
-	rm -rf $(VENV) node_modules .sandbox
+	rm -rf $(VENV) $(INFRA) node_modules .sandbox
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -86,6 +91,14 @@ $(PYTHON_STAMP): $(BIN)/python
 	@$(BIN)/python -c 'import azure_functions_runtime'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-dev-dotnet.txt
 	@rm -f $(VENV)/.stamp-*
+	@touch $@
+
+$(INFRA_STAMP):
+	@python="$(PYTHON)"; [ -n "$$python" ] || python=`tools/find-python` || exit 1; \
+	echo "infra-check: making $(INFRA) with $$python (some minutes)"; \
+	"$$python" -m venv --clear $(INFRA)
+	@$(INFRA)/bin/python -m pip install -qq --disable-pip-version-check -r infra/requirements.txt
+	@$(INFRA)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r infra/requirements-schema.txt
 	@touch $@
 
 $(NODE_STAMP):

@@ -1,0 +1,171 @@
+// The function app on Flex Consumption, and every setting that shared/settings.py reads.
+@description('Name of the app.')
+param name string
+@description('Name of its plan; a Flex Consumption plan holds one app.')
+param planName string
+@description('Region.')
+param location string
+@description('Tags.')
+param tags object
+@description('Resource id of the identity of the app.')
+param identityId string
+@description('Its client id, by which the libraries choose it.')
+param identityClientId string
+@description('Container with the published package.')
+param packageContainerUrl string
+@description('Storage account of the state.')
+param stateName string
+@description('Storage account of the archive.')
+param archiveName string
+@description('Where traces go. It opens nothing: local authentication is off there.')
+param insightsConnection string
+@description('Subnet of the app; empty: none.')
+param subnetId string
+@description('Memory of an instance.')
+param instanceMemoryMb int
+@description('Instances at most.')
+param instancesMax int
+@description('Address of the source.')
+param cosmosEndpoint string
+@description('Resource id of the source.')
+param cosmosAccountId string
+@description('Workspace with the RU log (a GUID); empty: none.')
+param logWorkspaceId string
+@description('Where Log Analytics is asked.')
+param logsEndpoint string
+@description('The factory; empty: there is none.')
+param factoryId string
+@description('Whether the function key can be fetched.')
+param fetchFunctionKey bool
+@description('When the controller decides.')
+param tickSchedule string
+@description('When leftovers are swept up.')
+param janitorSchedule string
+@description('Seconds until a minute of metrics is complete.')
+param metricSettleS int
+
+resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource app 'Microsoft.Web/sites@2024-11-01' = {
+  name: name
+  location: location
+  tags: union(tags, {
+    'azd-service-name': 'api'
+  })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      http20Enabled: true
+      remoteDebuggingEnabled: false
+    }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: packageContainerUrl
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMb
+        maximumInstanceCount: instancesMax
+      }
+    }
+  }
+}
+
+// Publishing takes an Entra token; the two ways by password are shut.
+resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+var settings = {
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identityClientId
+  PYTHON_THREADPOOL_THREAD_COUNT: '8'
+  AzureWebJobsStorage__accountName: stateName
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+  EBB_ARCHIVE_STORAGE: ''
+  EBB_ARCHIVE_STORAGE__accountName: archiveName
+  EBB_STORAGE_SUFFIX: environment().suffixes.storage
+  EBB_COSMOS_ENDPOINT: cosmosEndpoint
+  EBB_COSMOS_RESOURCE_ID: cosmosAccountId
+  EBB_MANAGEMENT_ENDPOINT: 'https://${split(environment().resourceManager, '/')[2]}'
+  EBB_LOG_WORKSPACE_ID: logWorkspaceId
+  EBB_LOGS_ENDPOINT: logsEndpoint
+  EBB_CA_FILE: ''
+  EBB_FACTORY_RESOURCE_ID: factoryId
+  EBB_CALLBACK_URL: empty(factoryId) ? '' : 'https://${app.properties.defaultHostName}'
+  EBB_CALLBACK_KEY: ''
+  EBB_CALLBACK_HOSTS: ''
+  EBB_METRIC_SETTLE_S: string(metricSettleS)
+  EBB_SCRATCH_DIR: ''
+  EBB_TICK_SCHEDULE: tickSchedule
+  EBB_JANITOR_SCHEDULE: janitorSchedule
+}
+
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: settings
+}
+
+// The key exists once the host has started with the settings above. Only the factory's runs need it among them.
+module callback 'callback.bicep' = if (fetchFunctionKey && !empty(factoryId)) {
+  name: 'ebb-callback'
+  dependsOn: [
+    appSettings
+  ]
+  params: {
+    appName: app.name
+    settings: settings
+  }
+}
+
+output name string = app.name
+output url string = 'https://${app.properties.defaultHostName}'

@@ -1,0 +1,86 @@
+# The function app on Flex Consumption, and every setting that shared/settings.py reads.
+locals {
+  app_host = "func-ebb-${local.suffix}.azurewebsites.net"
+
+  settings = {
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
+    AZURE_CLIENT_ID                           = azurerm_user_assigned_identity.app.client_id
+    PYTHON_THREADPOOL_THREAD_COUNT            = "8"
+    AzureWebJobsStorage__accountName          = azurerm_storage_account.state.name
+    AzureWebJobsStorage__credential           = "managedidentity"
+    AzureWebJobsStorage__clientId             = azurerm_user_assigned_identity.app.client_id
+    EBB_ARCHIVE_STORAGE                       = ""
+    EBB_ARCHIVE_STORAGE__accountName          = azurerm_storage_account.archive.name
+    EBB_STORAGE_SUFFIX                        = "core.windows.net"
+    EBB_COSMOS_ENDPOINT                       = data.azurerm_cosmosdb_account.source.endpoint
+    EBB_COSMOS_RESOURCE_ID                    = var.cosmos_account_id
+    EBB_MANAGEMENT_ENDPOINT                   = "https://management.azure.com"
+    EBB_LOG_WORKSPACE_ID                      = var.enable_account_diagnostics ? azurerm_log_analytics_workspace.ebb.workspace_id : ""
+    EBB_LOGS_ENDPOINT                         = var.logs_endpoint
+    EBB_CA_FILE                               = ""
+    EBB_FACTORY_RESOURCE_ID                   = var.deploy_factory ? azurerm_data_factory.ebb[0].id : ""
+    EBB_CALLBACK_URL                          = var.deploy_factory ? "https://${local.app_host}" : ""
+    EBB_CALLBACK_KEY                          = ""
+    EBB_CALLBACK_HOSTS                        = ""
+    EBB_METRIC_SETTLE_S                       = tostring(var.metric_settle_s)
+    EBB_SCRATCH_DIR                           = ""
+    EBB_TICK_SCHEDULE                         = var.tick_schedule
+    EBB_JANITOR_SCHEDULE                      = var.janitor_schedule
+  }
+}
+
+resource "azurerm_service_plan" "ebb" {
+  name                = "plan-ebb-${local.suffix}"
+  resource_group_name = azurerm_resource_group.ebb.name
+  location            = azurerm_resource_group.ebb.location
+  tags                = local.tags
+  os_type             = "Linux"
+  sku_name            = "FC1"
+}
+
+resource "azurerm_function_app_flex_consumption" "ebb" {
+  name                      = "func-ebb-${local.suffix}"
+  resource_group_name       = azurerm_resource_group.ebb.name
+  location                  = azurerm_resource_group.ebb.location
+  tags                      = merge(local.tags, { "azd-service-name" = "api" })
+  service_plan_id           = azurerm_service_plan.ebb.id
+  runtime_name              = "python"
+  runtime_version           = "3.13"
+  instance_memory_in_mb     = var.instance_memory_mb
+  maximum_instance_count    = var.instances_max
+  https_only                = true
+  virtual_network_subnet_id = var.private_networking ? azurerm_subnet.app[0].id : null
+
+  storage_container_type            = "blobContainer"
+  storage_container_endpoint        = "${azurerm_storage_account.state.primary_blob_endpoint}${azurerm_storage_container.package.name}"
+  storage_authentication_type       = "UserAssignedIdentity"
+  storage_user_assigned_identity_id = azurerm_user_assigned_identity.app.id
+
+  # Publishing takes an Entra token; the ways by password are shut.
+  webdeploy_publish_basic_authentication_enabled = false
+
+  app_settings = local.settings
+
+  identity {
+    type         = "UserAssigned"
+    identity_ids = [azurerm_user_assigned_identity.app.id]
+  }
+
+  site_config {
+    application_insights_connection_string = azurerm_application_insights.ebb.connection_string
+    minimum_tls_version                    = "1.2"
+    scm_minimum_tls_version                = "1.2"
+    http2_enabled                          = true
+  }
+
+  lifecycle {
+    ignore_changes = [app_settings["EBB_CALLBACK_KEY"]]
+  }
+
+  depends_on = [
+    azurerm_role_assignment.state_blob,
+    azurerm_role_assignment.state_queue,
+    azurerm_role_assignment.state_table,
+    azurerm_private_endpoint.ebb,
+  ]
+}

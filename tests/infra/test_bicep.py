@@ -1,0 +1,135 @@
+"""The Bicep fits together: what a compiler would say of names, files, parameters and outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.infra.templates import BICEP, INFRA, QUOTED, calls, code, outputs, parameters, text
+
+MAIN = INFRA / "main.bicep"
+KEYWORDS = {
+    *("param", "var", "resource", "module", "output", "existing", "targetScope", "if", "for", "in"),
+    *("string", "int", "bool", "array", "object", "true", "false", "null"),
+}
+FILES = pytest.mark.parametrize("path", BICEP, ids=lambda path: path.stem)
+
+
+def _called(path: Path, module: str) -> tuple[set[str], set[str], set[str]]:
+    """All parameters of a module, those without a default, and its outputs."""
+    target = path.parent / module
+    if target.suffix == ".json":
+        content = json.loads(text(target))
+        return set(content["parameters"]), set(content["parameters"]), set(content["outputs"])
+    known = parameters(text(target))
+    return (
+        set(known),
+        {name for name, default in known.items() if not default},
+        set(outputs(text(target))),
+    )
+
+
+@FILES
+def test_every_file_that_is_loaded_exists(path: Path) -> None:
+    """Modules, the workbook and the factory's parts lie where their paths say."""
+    loaded = re.findall(
+        r"load\w+Content\('([^']+)'\)|^module \w+ '([^']+)'", text(path), re.MULTILINE
+    )
+    names = [first or second for first, second in loaded]
+    assert [name for name in names if not (path.parent / name).is_file()] == []
+
+
+def test_the_factory_gets_every_part_of_its_folder() -> None:
+    """A part that is added to infra/adf is deployed by both, or this fails."""
+    parts = {path.stem for path in (INFRA / "adf").rglob("*.json")}
+    bicep = text(INFRA / "modules" / "pipeline.bicep")
+    terraform = text(INFRA / "terraform" / "factory.tf")
+    assert parts != set()
+    assert {part for part in parts if f"/{part}.json'" not in bicep} == set()
+    assert {part for part in parts if not re.search(rf'{part}(\.json)?"', terraform)} == set()
+
+
+@FILES
+def test_every_module_gets_what_it_takes(path: Path) -> None:
+    """No parameter is missing, and none is given that the module does not know."""
+    faults = []
+    for call in calls(text(path)):
+        takes, needs, _ = _called(path, call.path)
+        faults += [f"{call.name} needs {name}" for name in sorted(needs - set(call.given))]
+        faults += [f"{call.name} takes no {name}" for name in sorted(set(call.given) - takes)]
+    assert faults == []
+
+
+def test_every_output_that_is_used_exists() -> None:
+    """A misspelled output would be found only while deploying."""
+    content = text(MAIN)
+    known = {call.name: _called(MAIN, call.path)[2] for call in calls(content)}
+    used = set(re.findall(r"\b(\w+)\.outputs\.(\w+)", content))
+    assert used != set()
+    assert sorted(f"{name}.{part}" for name, part in used if part not in known[name]) == []
+
+
+@FILES
+def test_every_parameter_is_used_and_described(path: Path) -> None:
+    """A parameter without effect misleads, and one without description is guessed at."""
+    content = text(path)
+    names = list(parameters(content))
+    idle = [name for name in names if len(re.findall(rf"\b{name}\b", code(path))) < 2]
+    described = re.findall(
+        r"@description\('.{3,}'\)\n(?:@.*\n(?: .*\n|\]\)\n)*)*param (\w+)", content
+    )
+    assert names != []
+    assert idle == []
+    assert sorted(set(names) - set(described)) == []
+
+
+@FILES
+def test_every_name_that_is_used_is_declared(path: Path) -> None:
+    """A name is a parameter, a variable, a resource, a module, an output or a loop's own."""
+    content = code(path)
+    declared = set(
+        re.findall(r"^(?:param|var|resource|module|output) (\w+)", content, re.MULTILINE)
+    )
+    loops = re.findall(r"for \(?(\w+)(?:, (\w+)\))?", content)
+    declared |= {name for pair in loops for name in pair}
+    inside = " ".join(re.findall(r"\$\{([^}]*)\}", content)) + "\n" + QUOTED.sub("''", content)
+    used = set(re.findall(r"(?<![\w.])([a-zA-Z_]\w*)(?![\w(:])", QUOTED.sub("''", inside)))
+    assert sorted(used - declared - KEYWORDS) == []
+
+
+def test_azd_gives_every_parameter_that_has_no_default() -> None:
+    """`azd up` asks for nothing that its file of parameters could have told it."""
+    given = json.loads(text(INFRA / "main.parameters.json"))["parameters"]
+    known = parameters(text(MAIN))
+    assert sorted(set(given) - set(known)) == []
+    assert (
+        sorted(name for name, default in known.items() if not default and name not in given) == []
+    )
+
+
+def test_azds_own_defaults_are_those_of_the_template() -> None:
+    """A deployment by azd and one by `az deployment` differ in nothing that nobody asked for."""
+    given = json.loads(text(INFRA / "main.parameters.json"))["parameters"]
+    known = parameters(text(MAIN))
+    differing = []
+    for name, entry in given.items():
+        value = entry["value"]
+        default = re.sub(r"^\$\{\w+=(.*)\}$", r"\1", str(value))
+        written = default.replace(" ", "").replace('"', "'")
+        if known[name] and written != known[name]:
+            differing.append(f"{name}: {written}, not {known[name]}")
+    assert differing == []
+
+
+def test_azd_finds_the_app_by_its_tag() -> None:
+    """The service of azure.yaml, the tag and the environment's tag belong together."""
+    azure = text(INFRA.parent / "azure.yaml")
+    service = re.search(r"^services:\n  (\w+):", azure, re.MULTILINE)
+    assert service is not None
+    for name in ("modules/app.bicep", "terraform/app.tf"):
+        assert re.search(rf"azd-service-name.{{1,5}}['\"]{service[1]}['\"]", text(INFRA / name))
+    assert "'azd-env-name': environmentName" in text(MAIN)
+    assert "EBB_FETCH_FUNCTION_KEY" in azure
