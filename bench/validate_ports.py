@@ -24,6 +24,7 @@ from shared.adapters.memory import (
     MemoryMail,
     MemoryMemories,
     MemoryMetering,
+    MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
 )
@@ -68,6 +69,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         callbacks=MemoryCallbacks(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
+        telemetry=MemoryTelemetry(),
     )
 
 

@@ -23,6 +23,7 @@ from shared.ports import (
     Scratch,
     Sources,
     TableFormat,
+    Telemetry,
     Tellings,
     Webhooks,
 )
@@ -50,3 +51,4 @@ class Ports:
     callbacks: Callbacks
     webhooks: Webhooks
     tellings: Tellings
+    telemetry: Telemetry

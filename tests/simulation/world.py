@@ -24,6 +24,7 @@ from shared.adapters.memory import (
     MemoryMemories,
     MemoryMetering,
     MemoryScratch,
+    MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
     SequentialNames,
@@ -66,7 +67,7 @@ SOURCE = "db/c"
 QUEUES = (COPY_QUEUE, VALIDATE_QUEUE)
 PROCESSES = 2
 SETTLE_S = 60.0
-LUCKY = frozenset({"clock", "names", "scratch", "table_format"})
+LUCKY = frozenset({"clock", "names", "scratch", "table_format", "telemetry"})
 
 
 @dataclass(slots=True)
@@ -186,4 +187,5 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
         callbacks=MemoryCallbacks(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
+        telemetry=MemoryTelemetry(),
     )
