@@ -25,6 +25,7 @@ from shared.adapters.memory import (
     MemoryMail,
     MemoryMemories,
     MemoryMetering,
+    MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
 )
@@ -70,6 +71,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         callers=AnyCaller(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
+        telemetry=MemoryTelemetry(),
     )
 
 

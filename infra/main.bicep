@@ -138,6 +138,16 @@ param janitorSchedule string = '0 */10 * * * *'
 @maxValue(600)
 param metricSettleS int = 60
 
+@description('Issuer of the Entra tokens that alerts must bring, https://login.microsoftonline.com/TENANT/v2.0; empty: the function key is all that is asked.')
+param alertTokenIssuer string = ''
+
+@description('Audience of those tokens: the application id of a secure webhook. Needed with an issuer.')
+param alertTokenAudience string = ''
+
+@description('Who is told of halts and completions: JSON, from names that specs use to addresses. Addresses may carry keys of their own, so it is handed over as a secret.')
+@secure()
+param webhooks string = ''
+
 @description('Whether to fetch the function key with which alerts and the factory call the app. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself.')
 param fetchFunctionKey bool = false
 
@@ -306,6 +316,9 @@ module app 'modules/app.bicep' = {
     tickSchedule: tickSchedule
     janitorSchedule: janitorSchedule
     metricSettleS: metricSettleS
+    alertTokenIssuer: alertTokenIssuer
+    alertTokenAudience: alertTokenAudience
+    webhooks: webhooks
   }
 }
 

@@ -512,6 +512,22 @@ class Tellings(Protocol):
         ...
 
 
+class Telemetry(Protocol):
+    """Numbers and spans for whoever watches; it raises nothing, and nothing waits for it."""
+
+    def measured(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        """What a number is now."""
+        ...
+
+    def counted(self, name: str, tags: Mapping[str, str]) -> None:
+        """One more of something."""
+        ...
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """How long something takes, and whether it fails; never with what text."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """The controller's lease; `token` grows with every holder, so an old one can be told."""

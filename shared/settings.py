@@ -17,6 +17,10 @@ from uuid import UUID
 from shared.domain.notices import LOOPBACK, Webhook, webhook_of
 from shared.errors import Fault, Invalid
 
+_INSTRUMENTATION = re.compile(
+    r"(^|;)\s*InstrumentationKey\s*=\s*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*(;|$)",
+    re.IGNORECASE,
+)
 _TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -55,6 +59,12 @@ def _hosts(value: str) -> tuple[str, ...]:
     if any("/" in host or " " in host for host in hosts):
         raise ValueError("write names with their ports and commas between, without https://")
     return hosts
+
+
+def _insights(value: str) -> str:
+    if value and not _INSTRUMENTATION.search(value):
+        raise ValueError("write the connection string of Application Insights, or nothing")
+    return value
 
 
 def _loopback_hosts(value: str) -> frozenset[str]:
@@ -252,6 +262,13 @@ SETTINGS: tuple[Setting, ...] = (
         read=_text,
     ),
     Setting(
+        name="APPLICATIONINSIGHTS_CONNECTION_STRING",
+        meaning="Application Insights, for numbers, spans and logs; empty: none are sent.",
+        default="",
+        read=_insights,
+        is_secret=True,
+    ),
+    Setting(
         name="EBB_TICK_SCHEDULE",
         meaning="When the controller decides (NCRONTAB with seconds).",
         default="*/30 * * * * *",
@@ -299,6 +316,7 @@ class Settings:
     scratch_dir: Path | None
     webhooks: Mapping[str, Webhook]
     runbook_url: str
+    insights: str
 
     @property
     def cosmos_account(self) -> str:
@@ -348,6 +366,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         scratch_dir=Path(found["EBB_SCRATCH_DIR"]) if found["EBB_SCRATCH_DIR"] else None,
         webhooks=webhooks,
         runbook_url=found["EBB_RUNBOOK_URL"],
+        insights=found["APPLICATIONINSIGHTS_CONNECTION_STRING"],
     )
 
 

@@ -33,6 +33,7 @@ from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
+from shared.adapters.silence import Silence
 from shared.adapters.tellings import TableTellings
 from shared.adapters.webhooks import WebWebhooks
 from shared.application.alerting import Alerting
@@ -50,7 +51,7 @@ from shared.application.receiving import Receiving
 from shared.application.surveying import Surveying
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
-from shared.ports import Callers, Factory, History
+from shared.ports import Callers, Factory, History, Telemetry
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
@@ -162,6 +163,7 @@ def azure_ports(settings: Settings) -> Ports:
             settings.webhooks, runbook=settings.runbook_url, ca_file=settings.ca_file
         ),
         tellings=TableTellings(tables),
+        telemetry=_telemetry(settings.insights),
     )
 
 
@@ -186,6 +188,14 @@ def _factory(settings: Settings, credential: TokenCredential) -> Factory:
         blob_endpoint=_blobs(settings.archive_storage, credential).url,
     )
     return AzureFactory(place, credential=credential, ca_file=settings.ca_file)
+
+
+def _telemetry(connection_string: str) -> Telemetry:
+    if not connection_string:
+        return Silence()
+    from shared.adapters.telemetry import to_application_insights
+
+    return to_application_insights(connection_string)
 
 
 def _history(settings: Settings, credential: TokenCredential) -> History:

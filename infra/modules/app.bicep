@@ -43,6 +43,13 @@ param tickSchedule string
 param janitorSchedule string
 @description('Seconds until a minute of metrics is complete.')
 param metricSettleS int
+@description('Issuer of the tokens that alerts must bring; empty: the function key is all.')
+param alertTokenIssuer string
+@description('Audience of those tokens.')
+param alertTokenAudience string
+@description('Addresses of who is told, as JSON.')
+@secure()
+param webhooks string
 
 resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   name: planName
@@ -143,6 +150,12 @@ var settings = {
   EBB_CALLBACK_URL: empty(factoryId) ? '' : 'https://${app.properties.defaultHostName}'
   EBB_CALLBACK_KEY: ''
   EBB_CALLBACK_HOSTS: ''
+  EBB_ALERT_ISSUER: alertTokenIssuer
+  EBB_ALERT_AUDIENCE: alertTokenAudience
+  EBB_ALERT_ROLE: 'ActionGroupsSecureWebhook'
+  EBB_WEBHOOKS: webhooks
+  EBB_WEBHOOK_HOSTS: ''
+  EBB_RUNBOOK_URL: 'docs/runbook.md'
   EBB_METRIC_SETTLE_S: string(metricSettleS)
   EBB_SCRATCH_DIR: ''
   EBB_TICK_SCHEDULE: tickSchedule

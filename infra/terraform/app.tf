@@ -22,6 +22,12 @@ locals {
     EBB_CALLBACK_URL                          = var.deploy_factory ? "https://${local.app_host}" : ""
     EBB_CALLBACK_KEY                          = ""
     EBB_CALLBACK_HOSTS                        = ""
+    EBB_ALERT_ISSUER                          = var.alert_token_issuer
+    EBB_ALERT_AUDIENCE                        = var.alert_token_audience
+    EBB_ALERT_ROLE                            = "ActionGroupsSecureWebhook"
+    EBB_WEBHOOKS                              = var.webhooks
+    EBB_WEBHOOK_HOSTS                         = ""
+    EBB_RUNBOOK_URL                           = "docs/runbook.md"
     EBB_METRIC_SETTLE_S                       = tostring(var.metric_settle_s)
     EBB_SCRATCH_DIR                           = ""
     EBB_TICK_SCHEDULE                         = var.tick_schedule

@@ -273,6 +273,25 @@ variable "janitor_schedule" {
   default     = "0 */10 * * * *"
 }
 
+variable "alert_token_issuer" {
+  description = "Issuer of the Entra tokens that alerts must bring, https://login.microsoftonline.com/TENANT/v2.0; empty: the function key is all that is asked."
+  type        = string
+  default     = ""
+}
+
+variable "alert_token_audience" {
+  description = "Audience of those tokens: the application id of a secure webhook. Needed with an issuer."
+  type        = string
+  default     = ""
+}
+
+variable "webhooks" {
+  description = "Who is told of halts and completions: JSON, from names that specs use to addresses. Addresses may carry keys of their own, so it is handed over as a secret."
+  type        = string
+  default     = ""
+  sensitive   = true
+}
+
 variable "metric_settle_s" {
   description = "Seconds after its end until a minute of Azure Monitor is taken as complete."
   type        = number

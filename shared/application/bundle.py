@@ -24,6 +24,7 @@ from shared.ports import (
     Scratch,
     Sources,
     TableFormat,
+    Telemetry,
     Tellings,
     Webhooks,
 )
@@ -52,3 +53,4 @@ class Ports:
     callers: Callers
     webhooks: Webhooks
     tellings: Tellings
+    telemetry: Telemetry

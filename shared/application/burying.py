@@ -23,7 +23,8 @@ class Burying:
         text = body.decode("utf-8", errors="replace")
         try:
             named_in(text)
-            return work(text)
+            with self._ports.telemetry.span(queue):
+                return work(text)
         except PermanentError as error:
             self._ports.mail.send(f"{queue}-poison", text)
             return f"a message of {queue} went to poison: {error}"

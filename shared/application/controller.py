@@ -15,6 +15,7 @@ from shared.application.bundle import Ports
 from shared.application.conducting import Conducting
 from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
+from shared.application.measuring import measure_decision, measure_progress
 from shared.application.notifying import post
 from shared.application.pacer import change_board
 from shared.application.planning import Allowance, AllowanceSpent, Planning, Plans
@@ -65,7 +66,8 @@ class Controller:
         if held is None:
             return ()
         try:
-            return self._tick(held)
+            with self._ports.telemetry.span("tick"):
+                return self._tick(held)
         finally:
             self._ports.lease.release(held)
 
@@ -155,6 +157,9 @@ class Controller:
             actions=own_actions,
         )
         self._ports.journal.record(entry)
+        measure_decision(self._ports.telemetry, entry)
+        for view in decided.source.views:
+            measure_progress(self._ports.telemetry, view.progress)
         return entry
 
     def _view(self, migration: Migration, actions: dict[str, Any]) -> Plans | None:

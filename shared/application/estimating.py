@@ -148,15 +148,7 @@ class Estimate:
                 "as_of": self.prices.as_of.isoformat(),
                 "once": {name: [round(v, 4) for v in each] for name, each in self.money.items()},
             },
-            "saved_per_month": {
-                each.tier: {
-                    "saved": round(each.saved_per_month, 4),
-                    "break_even_months": None
-                    if each.break_even_months is None
-                    else round(each.break_even_months, 2),
-                }
-                for each in self.savings
-            },
+            "saved_per_month": {each.tier: _saving_dict(each) for each in self.savings},
             "forecast": {
                 "p50_s": _rounded(self.forecast.p50_s),
                 "p90_s": _rounded(self.forecast.p90_s),
@@ -172,6 +164,14 @@ class Estimate:
                 "cut_short": survey.cut_short,
             },
         }
+
+
+def _saving_dict(saving: Saving) -> dict[str, float | None]:
+    months = saving.break_even_months
+    return {
+        "saved": round(saving.saved_per_month, 4),
+        "break_even_months": None if months is None else round(months, 2),
+    }
 
 
 def _rounded(seconds: float | None) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from shared.application.bundle import Ports
 from shared.application.dispatching import Work
+from shared.application.measuring import count_verdict
 from shared.domain.halts import Halt, Halting, halt_of
 from shared.domain.receipt import Promise
 from shared.domain.runs import RunCost
@@ -51,6 +52,7 @@ def settle_failure(
     settled = settle(ports, work, failed)
     if settled is None:
         return f"slice {work.slice.id} had moved on; the failure was not recorded: {error}"
+    count_verdict(ports.telemetry, name, cause.value)
     if settled.state is SliceState.QUARANTINED and cause is not Cause.DOCUMENT:
         text = f"slice {settled.id} failed {settled.failures} times: {error}"
         halt(ports, name, Halting(Halt(f"slice_{cause.value}"), text))
@@ -106,6 +108,7 @@ def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> s
     settled = settle(ports, work, proven)
     if settled is None:
         return f"slice {work.slice.id} was recorded already"
+    count_verdict(ports.telemetry, work.migration.name, "proven")
     return f"slice {settled.id} is proven"
 
 

@@ -25,6 +25,7 @@ from shared.adapters.memory import (
     MemoryMemories,
     MemoryMetering,
     MemoryScratch,
+    MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
     SequentialNames,
@@ -67,7 +68,7 @@ SOURCE = "db/c"
 QUEUES = (COPY_QUEUE, VALIDATE_QUEUE)
 PROCESSES = 2
 SETTLE_S = 60.0
-LUCKY = frozenset({"clock", "names", "scratch", "table_format"})
+LUCKY = frozenset({"clock", "names", "scratch", "table_format", "telemetry"})
 
 
 @dataclass(slots=True)
@@ -188,4 +189,5 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
         callers=AnyCaller(),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
+        telemetry=MemoryTelemetry(),
     )

@@ -207,3 +207,16 @@ def test_plain_http_is_for_named_loopback_places_only() -> None:
     assert settings.webhooks["ops"].url == "http://127.0.0.1:8080/a"
     (fault,) = faults_of(EBB_WEBHOOK_HOSTS="x.example:80")
     assert fault.path == "EBB_WEBHOOK_HOSTS"
+
+
+def test_application_insights_is_a_connection_string_or_nothing() -> None:
+    """Anything else would fail only at the first invocation; its key is not told."""
+    key = "01234567-89AB-cdef-0123-456789abcdef"
+    name = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+    assert read_settings(GOOD).insights == ""
+    for text in (f"InstrumentationKey={key}", f"A=b;InstrumentationKey={key};C=https://x.example/"):
+        assert read_settings(GOOD | {name: text}).insights == text
+    for wrong in (key, f"InstrumentationKey={key[:-1]}", "https://x.example/"):
+        (fault,) = faults_of(**{name: wrong})
+        assert fault.path == name
+        assert wrong not in str(fault)

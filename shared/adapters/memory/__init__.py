@@ -17,6 +17,7 @@ from shared.adapters.memory.signals import (
     MemoryMail,
     MemoryMemories,
 )
+from shared.adapters.memory.telemetry import MemoryTelemetry
 from shared.adapters.memory.webhooks import MemoryTellings, MemoryWebhooks
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "MemoryMemories",
     "MemoryMetering",
     "MemoryScratch",
+    "MemoryTelemetry",
     "MemoryTellings",
     "MemoryWebhooks",
     "MemoryWriter",
