@@ -437,7 +437,7 @@
 
   function tallyText(timeline) {
     const { minutes, over_by_ebb, over_by_business, slack_used } = timeline.tally;
-    if (!minutes) return timeline.points.length ? "No minute is known well enough to judge yet." : "No decision was made in this span.";
+    if (!minutes) return timeline.spells.length ? "No minute is known well enough to judge yet." : "No decision was made in this span.";
     const used = slack_used === null ? "There was no slack" : `Ebb used ${percent(slack_used)} of the slack`;
     const over = `${count(over_by_ebb)} of ${count(minutes)} minutes above the ceiling by Ebb's doing`;
     const alone = over_by_business ? `, ${count(over_by_business)} by the business alone` : "";

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -240,7 +241,7 @@ def test_updates_stop_when_hidden_or_switched_off(site: Site, visit: Visit) -> N
 
     def asked_in_a_minute() -> int:
         before = site.calls("GET", "/migrations")
-        page.clock.run_for(60_000)
+        page.clock.fast_forward(60_000)
         page.wait_for_timeout(300)
         return site.calls("GET", "/migrations") - before
 
@@ -436,6 +437,19 @@ def test_the_page_is_served_with_a_strict_policy(site: Site, visit: Visit) -> No
     )
     assert blocked
     page.evaluate("window.violations = []")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("sim/timeline?hours=0", 400), ("sim/timeline?hours=x", 400), ("nobody/timeline", 404)],
+)
+def test_a_timeline_that_cannot_be_drawn_says_why(site: Site, path: str, status: int) -> None:
+    """Bad hours are the caller's, an unknown name is not found; both as problem details."""
+    with pytest.raises(HTTPError) as caught:
+        asked(site, f"migrations/{path}")
+    with caught.value as answer:
+        assert answer.code == json.load(answer)["status"] == status
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
 
 
 def test_two_refreshes_never_run_side_by_side(site: Site, visit: Visit) -> None:
