@@ -136,12 +136,31 @@ class Estimate:
                 "from": survey.capacity_from,
                 "ceiling": survey.spec.ceiling,
             },
-            "slices": work.slices,
+            **self._costs(),
+            "forecast": {
+                "p50_s": _rounded(self.forecast.p50_s),
+                "p90_s": _rounded(self.forecast.p90_s),
+                "from": self.forecast.basis.value,
+                "why_not": self.forecast.why_not,
+            },
+            "hours": [{"when": b.name, "ru_per_s": round(b.ru_per_s, 1)} for b in self.blocks],
+            "risks": [{"fact": each.fact, "advice": each.advice} for each in self.risks],
+            "engine": {"recommended": self.engine.name, "reasons": list(self.engine.reasons)},
+            "survey": {
+                "ru": round(survey.spent_ru, 1),
+                "paced": survey.paced,
+                "cut_short": survey.cut_short,
+            },
+        }
+
+    def _costs(self) -> dict[str, Any]:
+        return {
+            "slices": self.work.slices,
             "ru": {
-                "copy": round(work.copy_ru),
-                "reread": round(work.reread_ru),
-                "control": round(work.control_ru),
-                "retire": [round(each) for each in work.delete_ru],
+                "copy": round(self.work.copy_ru),
+                "reread": round(self.work.reread_ru),
+                "control": round(self.work.control_ru),
+                "retire": [round(each) for each in self.work.delete_ru],
             },
             "money": {
                 "currency": self.prices.currency,
@@ -156,20 +175,6 @@ class Estimate:
                     else round(each.break_even_months, 2),
                 }
                 for each in self.savings
-            },
-            "forecast": {
-                "p50_s": _rounded(self.forecast.p50_s),
-                "p90_s": _rounded(self.forecast.p90_s),
-                "from": self.forecast.basis.value,
-                "why_not": self.forecast.why_not,
-            },
-            "hours": [{"when": b.name, "ru_per_s": round(b.ru_per_s, 1)} for b in self.blocks],
-            "risks": [{"fact": each.fact, "advice": each.advice} for each in self.risks],
-            "engine": {"recommended": self.engine.name, "reasons": list(self.engine.reasons)},
-            "survey": {
-                "ru": round(survey.spent_ru, 1),
-                "paced": survey.paced,
-                "cut_short": survey.cut_short,
             },
         }
 
