@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from bench import copy, tick, validate
+from bench.forecast import command as forecast
 from bench.governor import command as governor
 
 BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
@@ -14,6 +15,7 @@ BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "copy": copy.main,
     "validate": validate.main,
     "governor": governor.main,
+    "forecast": forecast.main,
 }
 
 

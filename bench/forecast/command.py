@@ -25,6 +25,9 @@ BY = {False: "rehearsal", True: "habits"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and show; 0 whatever was found, as a number is not a failure."""
     options = _parser().parse_args(arguments)
+    if options.traces is None:
+        report.note("forecasts are measured over recorded loads only: name them with --traces DIR")
+        return 0
     began_s = time.perf_counter()
     try:
         rows = measure(options.traces, Terms(lag_s=options.lag, seed=options.seed))
@@ -96,9 +99,7 @@ def _share(of: Iterable[bool]) -> float | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = report.parser("bench.forecast", __doc__ or "")
-    parser.add_argument(
-        "--traces", type=Path, required=True, help="folder of CSV files timestamp,value"
-    )
+    parser.add_argument("--traces", type=Path, help="folder of CSV files timestamp,value")
     parser.add_argument("--lag", type=float, default=120.0, help="s from a minute's end to Monitor")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     return parser

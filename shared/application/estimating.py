@@ -136,19 +136,7 @@ class Estimate:
                 "from": survey.capacity_from,
                 "ceiling": survey.spec.ceiling,
             },
-            "slices": work.slices,
-            "ru": {
-                "copy": round(work.copy_ru),
-                "reread": round(work.reread_ru),
-                "control": round(work.control_ru),
-                "retire": [round(each) for each in work.delete_ru],
-            },
-            "money": {
-                "currency": self.prices.currency,
-                "as_of": self.prices.as_of.isoformat(),
-                "once": {name: [round(v, 4) for v in each] for name, each in self.money.items()},
-            },
-            "saved_per_month": {each.tier: _saving_dict(each) for each in self.savings},
+            **self._costs(),
             "forecast": {
                 "p50_s": _rounded(self.forecast.p50_s),
                 "p90_s": _rounded(self.forecast.p90_s),
@@ -163,6 +151,23 @@ class Estimate:
                 "paced": survey.paced,
                 "cut_short": survey.cut_short,
             },
+        }
+
+    def _costs(self) -> dict[str, Any]:
+        return {
+            "slices": self.work.slices,
+            "ru": {
+                "copy": round(self.work.copy_ru),
+                "reread": round(self.work.reread_ru),
+                "control": round(self.work.control_ru),
+                "retire": [round(each) for each in self.work.delete_ru],
+            },
+            "money": {
+                "currency": self.prices.currency,
+                "as_of": self.prices.as_of.isoformat(),
+                "once": {name: [round(v, 4) for v in each] for name, each in self.money.items()},
+            },
+            "saved_per_month": {each.tier: _saving_dict(each) for each in self.savings},
         }
 
 

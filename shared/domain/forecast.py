@@ -32,6 +32,7 @@ RECENT_FADE_H = 24.0  # … is expected to go on, and to be a third of it a day 
 SHORTFALL = 0.08  # of the past's spans as long as the work: so many had less than P90 counts on
 SLOWER_MIN = 1.25  # P90 is never nearer to P50: the coming weeks are not the past ones
 SLOWER_MAX = 10.0
+UNREHEARSED_MIN = 3.0  # where the law was not rehearsed: hours of the week hide how they came about
 NO_SLACK = 0.1  # of what these hours are used to: with less in the last three, nobody can say
 NO_SLACK_H = 3
 HORIZON_H = 3 * 365 * DAY_H
@@ -162,7 +163,7 @@ def guessed(*, now_s: float, ru_per_s: float) -> Granted:
         basis=Basis.GUESSED,
         until_s=now_s // HOUR_S * HOUR_S,
         ru_per_s=(ru_per_s,) * HOURS,
-        wary_ru_per_s=(ru_per_s / 2,) * HOURS,
+        wary_ru_per_s=(ru_per_s / UNREHEARSED_MIN,) * HOURS,
     )
 
 
@@ -262,7 +263,8 @@ def _slower(granted: Granted, ahead: Sequence[float], work_s: float) -> float:
     """By how much the past's spans as long as the work fell short of what was usual for them."""
     if granted.wary_ru_per_s:
         wary = sum(granted.wary_ru_per_s) / len(granted.wary_ru_per_s)
-        return _bounded(sum(ahead) / len(ahead) / wary if wary > 0 else SLOWER_MAX)
+        slower = sum(ahead) / len(ahead) / wary if wary > 0 else SLOWER_MAX
+        return _bounded(max(slower, UNREHEARSED_MIN))
     usual = usual_day(granted, fade_h=float(len(granted.ru_per_s)))
     count = len(granted.ru_per_s)
     meant = [usual[(index - count) % DAY_H] for index in range(count)]
