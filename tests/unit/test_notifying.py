@@ -167,6 +167,19 @@ def test_an_address_that_is_gone_is_given_up_at_once(world: World) -> None:
     assert [each for each in world.mail.letters if each.queue == NOTIFY_QUEUE] == []
 
 
+def test_a_notice_that_was_given_up_does_not_count_as_told(world: World) -> None:
+    """When its letter comes once more and the receiver is back, it arrives."""
+    receivers(world).gone.add("ops")
+    halted(world)
+    tick(world)
+    letter = world.mail.take(NOTIFY_QUEUE)
+    assert letter is not None
+    assert list(world.calm.notifying.run(letter.text.encode()).failed) == ["ops"]
+    receivers(world).gone.clear()
+    assert world.calm.notifying.run(letter.text.encode()).failed == {}
+    assert [len(said(world, name)) for name in ("ops", "team")] == [1, 1]
+
+
 def test_a_target_whose_address_was_removed_is_given_up(world: World) -> None:
     """A setting may change while a migration runs; the message says what to add."""
     del receivers(world).told["team"]
