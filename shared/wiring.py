@@ -36,6 +36,7 @@ from shared.application.bundle import Ports
 from shared.application.burying import Burying
 from shared.application.controller import Controller
 from shared.application.copying import Copying
+from shared.application.examining import Examining
 from shared.application.janitor import Janitor
 from shared.application.operating import Operating
 from shared.application.pressing import Pressing
@@ -64,6 +65,7 @@ class App:
     pressing: Pressing
     verifying: Verifying
     proving: Proving
+    examining: Examining
     janitor: Janitor
 
 
@@ -100,6 +102,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         pressing=Pressing(ports),
         verifying=Verifying(ports),
         proving=Proving(ports),
+        examining=Examining(ports),
         janitor=Janitor(ports),
     )
 
