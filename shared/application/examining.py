@@ -133,7 +133,7 @@ class Examining:
             lambda: self._readable(spec),
             (
                 "give the app's identity Cosmos DB Built-in Data Reader on the account (data "
-                "plane); check EBB_COSMOS_ENDPOINT, the names in the spec, and the account's firewall"
+                "plane); check EBB_COSMOS_ENDPOINT, the names in the spec, and its firewall"
             ),
         )
         yield (
@@ -192,7 +192,7 @@ class Examining:
             lambda: self._writable(spec, written),
             (
                 "give the app's identity Storage Blob Data Contributor on the container; "
-                "check EBB_ARCHIVE_STORAGE__accountName, and that no policy forbids deleting under staging/"
+                "check EBB_ARCHIVE_STORAGE__accountName, and that no policy forbids deleting"
             ),
         )
         yield (

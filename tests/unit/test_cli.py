@@ -17,7 +17,6 @@ from shared.terminal.console import DONE, MISUSED, PROBLEM, UNREACHABLE
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import make_world
 
-
 FINDINGS = [
     {"what": "ledger", "verdict": "sound", "seen": "1 migrations", "advice": ""},
     {"what": "queue", "verdict": "faulty", "seen": "[403] refused", "advice": "give the role"},
