@@ -19,7 +19,7 @@ from tests.simulation.world import make_world
 
 FINDINGS = [
     {"what": "ledger", "verdict": "sound", "seen": "1 migrations", "advice": ""},
-    {"what": "queue", "verdict": "faulty", "seen": "[403] refused", "advice": "give the role"},
+    {"what": "queue", "verdict": "faulty", "seen": "[red] refused", "advice": "give the role"},
     {"what": "habits db/c", "verdict": "skipped", "seen": "no workspace", "advice": ""},
 ]
 
@@ -231,7 +231,7 @@ def test_the_doctor_says_what_to_fix(ebb: FakeEbb, capsys: pytest.CaptureFixture
     assert main(["doctor", "--url", ebb.url]) == PROBLEM
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "sound    ledger: 1 migrations"
-    assert lines[1:3] == ["FAULTY   queue: [403] refused", "         → give the role"]
+    assert lines[1:3] == ["FAULTY   queue: [red] refused", "         → give the role"]
     assert lines[3] == "skipped  habits db/c: no workspace"
     ebb.answers["GET", "/api/doctor"] = (200, [FINDINGS[0], FINDINGS[2]])
     assert main(["doctor", "--url", ebb.url, "--json"]) == DONE

@@ -12,6 +12,7 @@ from shared.application.bundle import Ports
 from shared.application.examining import QUEUE, Examining, Finding, Verdict
 from shared.domain.slices import MigrationState
 from shared.errors import NotFound, PermanentError, TransientError
+from shared.ports import COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import World, make_world
 
@@ -212,6 +213,7 @@ def test_what_the_doctor_leaves_behind_is_harmless(world: World) -> None:
     assert world.ports.ledger.migration("sim") == before
     assert [each.name for each in names.stored("")] == stood
     assert {letter.queue for letter in world.mail.letters} - read == {QUEUE}
+    assert QUEUE not in {COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE}
     assert world.ports.lease.acquire() is not None
 
 
@@ -221,6 +223,14 @@ def test_before_any_spec_the_storage_is_still_examined() -> None:
     assert at_fault(found) == []
     assert found["migrations"].verdict is Verdict.SKIPPED
     assert found["controller"].verdict is Verdict.SKIPPED
+
+
+def test_a_controller_that_stopped_deciding_is_told(world: World) -> None:
+    """Three ticks are waited for, as the workers wait before they stop."""
+    world.clock.advance(60)
+    assert at_fault(examined(world.ports)) == []
+    world.clock.advance(60)
+    assert at_fault(examined(world.ports)) == ["controller"]
 
 
 def test_a_paused_migration_needs_no_decision(world: World) -> None:
