@@ -169,6 +169,17 @@ def health(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     return _answer(context, call)
 
 
+@app.route("doctor", methods=["GET"])
+def doctor(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """What is at fault in this deployment, and what to do about it."""
+    del req
+
+    def call() -> faces.Answer:
+        return faces.shown([found.as_dict() for found in wiring.app().examining.examine()])
+
+    return _answer(context, call)
+
+
 @app.timer_trigger("timer", schedule="%EBB_TICK_SCHEDULE%", run_on_startup=False, use_monitor=False)
 def tick(timer: func.TimerRequest) -> None:
     """One decision of the controller for each source."""

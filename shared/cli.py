@@ -15,7 +15,7 @@ from typing import Any
 from shared import wiring
 from shared.application.purse import ALLOWANCE_RU
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, factory, migrations, plan
+from shared.terminal import archives, doctor, factory, migrations, plan
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
 
@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     explain = _add(commands, "explain", "why it goes at this pace", migrations.explain, "name")
     explain.add_argument("--hours", type=float, default=EXPLAIN_HOURS, help="how far back")
     _add_plan(commands)
+    _add(commands, "doctor", "examine the deployment from inside", doctor.examine)
     _add_verify(commands)
     _add_prove(commands)
     _add_adf(commands)

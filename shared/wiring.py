@@ -41,6 +41,7 @@ from shared.application.bundle import Ports
 from shared.application.burying import Burying
 from shared.application.controller import Controller
 from shared.application.copying import Copying
+from shared.application.examining import Examining
 from shared.application.janitor import Janitor
 from shared.application.notifying import Notifying
 from shared.application.operating import Operating
@@ -76,6 +77,7 @@ class App:
     verifying: Verifying
     proving: Proving
     surveying: Surveying
+    examining: Examining
     janitor: Janitor
 
 
@@ -116,6 +118,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         verifying=Verifying(ports),
         proving=Proving(ports),
         surveying=Surveying(ports),
+        examining=Examining(ports),
         janitor=Janitor(ports),
     )
 

@@ -17,6 +17,12 @@ from shared.terminal.console import DONE, MISUSED, PROBLEM, UNREACHABLE
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import make_world
 
+FINDINGS = [
+    {"what": "ledger", "verdict": "sound", "seen": "1 migrations", "advice": ""},
+    {"what": "queue", "verdict": "faulty", "seen": "[red] refused", "advice": "give the role"},
+    {"what": "habits db/c", "verdict": "skipped", "seen": "no workspace", "advice": ""},
+]
+
 
 @dataclass(slots=True)
 class FakeEbb:
@@ -229,3 +235,25 @@ def test_an_unknown_command_is_used_wrongly() -> None:
     with pytest.raises(SystemExit) as caught:
         main(["explode"])
     assert caught.value.code == MISUSED
+
+
+def test_the_doctor_says_what_to_fix(ebb: FakeEbb, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fault is shown with its advice and exits as a problem; without one all is done."""
+    ebb.answers["GET", "/api/doctor"] = (200, FINDINGS)
+    assert main(["doctor", "--url", ebb.url]) == PROBLEM
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "sound    ledger: 1 migrations"
+    assert lines[1:3] == ["FAULTY   queue: [red] refused", "         → give the role"]
+    assert lines[3] == "skipped  habits db/c: no workspace"
+    ebb.answers["GET", "/api/doctor"] = (200, [FINDINGS[0], FINDINGS[2]])
+    assert main(["doctor", "--url", ebb.url, "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out) == [FINDINGS[0], FINDINGS[2]]
+
+
+def test_the_doctor_tells_settings_that_are_at_fault(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An app that cannot be built answers with every fault, and the doctor passes them on."""
+    ebb.answers["GET", "/api/doctor"] = (422, {"detail": "EBB_COSMOS_ENDPOINT: it is missing"})
+    assert main(["doctor", "--url", ebb.url]) == MISUSED
+    assert "EBB_COSMOS_ENDPOINT: it is missing" in capsys.readouterr().err
