@@ -81,7 +81,7 @@ def test_recent_days_count_most_in_what_is_usual() -> None:
 def test_an_unusual_hour_is_expected_to_pass() -> None:
     """Half the usual for six hours: next hour too, and hardly any of it in four days."""
     coming = expected(granted(*[200.0] * 162, *[100.0] * 6), MONDAY_S)
-    assert coming[0] < 110.0
+    assert coming[0] < 120.0
     assert 170.0 < coming[96] < 200.0
 
 
