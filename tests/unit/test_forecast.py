@@ -16,12 +16,14 @@ from shared.domain.forecast import (
     Basis,
     Forecast,
     Granted,
+    expected,
     forecast,
     from_habits,
     guessed,
     hours_of_week,
     rehearsed,
     remaining_s,
+    usual_day,
     whole_s,
 )
 from shared.domain.profile import HOUR_S, HourUse, Profile, hour_of_week
@@ -69,6 +71,18 @@ def test_what_happened_lately_counts_more_than_last_week() -> None:
     """A level that has shifted stays where it went; a mean over all days would be half as fast."""
     p50, _ = told(granted(*[100.0] * 120, *[400.0] * 96), 400.0 * 10 * HOUR_S)
     assert p50 == pytest.approx(10 * HOUR_S, rel=0.15)
+
+
+def test_recent_days_count_most_in_what_is_usual() -> None:
+    """Two days of 400 after five of 100 are more than half of it."""
+    assert min(usual_day(granted(*[100.0] * 120, *[400.0] * 48))) > 250.0
+
+
+def test_an_unusual_hour_is_expected_to_pass() -> None:
+    """Half the usual for six hours: next hour too, and hardly any of it in four days."""
+    coming = expected(granted(*[200.0] * 162, *[100.0] * 6), MONDAY_S)
+    assert coming[0] < 120.0
+    assert 170.0 < coming[96] < 200.0
 
 
 def test_an_unsteady_past_widens_the_range() -> None:
@@ -152,7 +166,8 @@ def test_a_rehearsal_holds_while_the_business_is_above_the_ceiling() -> None:
     """An hour without slack is an hour without grant."""
     use = [500.0] * 180 + [900.0] * 60
     found = rehearsed(use, first_s=MONDAY_S, capacity_ru_per_s=CAPACITY, ceiling=0.8)
-    assert (found.ru_per_s[-1] or 0.0) < 0.1 * (found.ru_per_s[-2] or 0.0)
+    assert (found.ru_per_s[-2] or 0.0) > 200.0
+    assert found.ru_per_s[-1] == 0.0  # beyond the capacity at once: a 429, and then the reading
 
 
 def test_a_rehearsal_begins_and_ends_with_whole_hours_it_knows() -> None:
@@ -176,6 +191,19 @@ def test_habits_leave_a_margin_below_each_hours_highest_minute() -> None:
     assert found.ru_per_s[0] == pytest.approx(800 - 400 - 0.3 * 200)
     assert found.wary_ru_per_s[0] == pytest.approx(800 - 400 - 0.8 * 200)
     assert found.ru_per_s[24] == found.wary_ru_per_s[24] == 400.0
+
+
+def test_habits_alone_make_the_upper_end_three_times_as_late() -> None:
+    """However calm they look: hours of the week hide how they came about."""
+    calm = HourUse(typical_ru_per_s=400.0, high_ru_per_s=400.0)
+    known = from_habits(
+        Profile(hours=dict.fromkeys(range(168), calm)),
+        now_s=MONDAY_S,
+        capacity_ru_per_s=CAPACITY,
+        ceiling=0.8,
+    )
+    p50, p90 = told(known, 400.0 * HOUR_S)
+    assert p90 == pytest.approx(3 * p50)
 
 
 def test_habits_that_tell_some_hours_only_leave_the_others_unknown() -> None:

@@ -101,9 +101,10 @@ def test_a_survey_ends_with_its_allowance_and_says_so() -> None:
 
 
 def test_large_documents_do_not_eat_the_allowance_at_one_bite() -> None:
-    """The first place is asked for a few, the next for what is left."""
-    world = a_world()
+    """The first place is asked for one, the next for what is left."""
+    world = a_world(documents=400)
     world.source.ru_per_read = 300.0
+    assert surveyed(world, allowance_ru=400.0).spent_ru < 800.0
     found = surveyed(world, allowance_ru=2_000.0)
     assert len(found.sample) >= 3
     assert found.spent_ru < 2_400.0
