@@ -26,6 +26,7 @@ from shared.domain.forecast import (
 )
 from shared.domain.oddities import Oddity
 from shared.domain.prices import Prices, Saving, savings
+from shared.domain.profile import Profile
 
 COUNTS_PER_SLICE = 5  # two around each copy, and two or three to find where it ends
 DELETE_RU_1_KB = 5.0  # Microsoft's own figures without an index, and a line through them
@@ -218,7 +219,17 @@ def estimate(survey: Survey, prices: Prices) -> Estimate:
 
 
 def _knows_the_business(survey: Survey) -> bool:
-    return _hours_known(survey) >= HOURS_MIN or survey.business.profile is not None
+    return _can_rehearse(survey) or _habits(survey) is not None
+
+
+def _can_rehearse(survey: Survey) -> bool:
+    """The hours at either end may be parts of hours only."""
+    return _hours_known(survey) >= HOURS_MIN + 2
+
+
+def _habits(survey: Survey) -> Profile | None:
+    profile = survey.business.profile
+    return profile if profile is not None and len(profile.hours) >= HOURS_MIN else None
 
 
 def _hours_known(survey: Survey) -> int:
@@ -228,17 +239,16 @@ def _hours_known(survey: Survey) -> int:
 def _granted(survey: Survey) -> Granted:
     """By the best that is known of the business."""
     business, capacity, ceiling = survey.business, survey.capacity_ru_per_s, survey.spec.ceiling
-    if _hours_known(survey) >= HOURS_MIN:
+    habits = _habits(survey)
+    if _can_rehearse(survey):
         return rehearsed(
             business.minutes,
             first_s=business.first_s,
             capacity_ru_per_s=capacity,
             ceiling=ceiling,
         )
-    if business.profile is not None:
-        return from_habits(
-            business.profile, now_s=survey.at_s, capacity_ru_per_s=capacity, ceiling=ceiling
-        )
+    if habits is not None:
+        return from_habits(habits, now_s=survey.at_s, capacity_ru_per_s=capacity, ceiling=ceiling)
     known = [use for use in business.minutes if use is not None]
     used = sum(known) / len(known) if known else GUESSED_BUSINESS * capacity
     free = max(0.0, ceiling * capacity - used)

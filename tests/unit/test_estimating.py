@@ -151,11 +151,21 @@ def test_where_only_a_level_is_known_the_forecast_is_a_guess() -> None:
 
 
 def test_two_days_of_minutes_are_rehearsed_rather_than_guessed() -> None:
-    """And they come before what the logs tell."""
-    minutes = (2_500.0,) * (60 * 48)
-    business = Business(first_s=int(NOW_S) - 48 * 3_600, minutes=minutes, profile=STEADY)
-    found = estimate(a_survey(business=business, at_s=NOW_S), Prices())
-    assert found.forecast.basis is Basis.REHEARSED
+    """And they come before what the logs tell; parts of hours at either end are not enough."""
+    for hours, basis in ((50, Basis.REHEARSED), (49, Basis.HABITS)):
+        minutes = (2_500.0,) * (60 * hours)
+        first_s = int(NOW_S) - hours * 3_600 + 20 * 60
+        business = Business(first_s=first_s, minutes=minutes, profile=STEADY)
+        found = estimate(a_survey(business=business), Prices())
+        assert found.forecast.basis is basis
+        assert found.forecast.p50_s is not None
+
+
+def test_a_log_that_began_yesterday_is_no_habit() -> None:
+    """Half of the hours of the week are missing, and no number would follow from the others."""
+    hours = {hour: STEADY.hours[hour] for hour in range(47)}
+    found = estimate(a_survey(business=Business(profile=Profile(hours=hours))), Prices())
+    assert found.forecast.basis is Basis.GUESSED
     assert found.forecast.p50_s is not None
 
 
