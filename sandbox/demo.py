@@ -46,6 +46,7 @@ WARM_UP_S = 5.0  # the business's first requests open connections; they tell not
 ALONE_S = 20.0
 SPIKE_AFTER_S = 35.0
 SPIKE_S = 30.0
+DOCUMENTS_WITH_FACTORY = 1_000  # each is read twice, and runs cannot be paced inside
 SPIKE_AFTER_WITH_FACTORY_S = 75.0  # while its runs are under way
 # An operator's alert on what the business alone does: Ebb and the factory only query.
 ALERT_WINDOW_S = 15
@@ -103,7 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rehearsal; 0 only if everything is proven and the business was left alone."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    scale = Scale(documents=options.documents, seed=options.seed, engine=options.engine)
+    usual = DOCUMENTS_WITH_FACTORY if options.engine == "adf" else Scale().documents
+    documents = options.documents or usual
+    scale = Scale(documents=documents, seed=options.seed, engine=options.engine)
     try:
         report = rehearse(scale, console, keep=os.environ.get("DEMO_KEEP", ""))
     except KeyboardInterrupt:
@@ -358,7 +361,11 @@ def _factory_row(factory: Mapping[str, Any] | None) -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
     parser.add_argument("--engine", choices=["embedded", "adf"], default="embedded")
-    parser.add_argument("--documents", type=int, default=Scale().documents)
+    parser.add_argument(
+        "--documents",
+        type=int,
+        help=f"how many to store; {Scale().documents:,}, or {DOCUMENTS_WITH_FACTORY:,} for adf",
+    )
     parser.add_argument("--seed", type=int, default=Scale().seed)
     return parser
 
