@@ -10,9 +10,8 @@ from typing import Any
 from sandbox.factory.walker import CONDITIONS
 
 Data = dict[str, Any]
-# Azure's own limits: 80 activities by today's page; names of letters, digits and underscores
-# are accepted for all three kinds.
-ACTIVITIES_MAX = 80
+# The lowest limit that Azure ever published; later pages allow 80 and 120.
+ACTIVITIES_MAX = 40
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,259}")
 _CONTAINERS = {"ForEach": ("activities",), "Until": ("activities",)}
 _CHOICES = {"IfCondition": ("ifTrueActivities", "ifFalseActivities")}

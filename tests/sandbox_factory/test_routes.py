@@ -170,7 +170,7 @@ LOOP: dict[str, Any] = {
     [
         (simple(), "needs activities"),
         (simple(wait("A"), wait("A")), "each its own"),
-        (simple(*(wait(f"A{n}") for n in range(81))), "the most is 80"),
+        (simple(*(wait(f"A{n}") for n in range(41))), "the most is 40"),
         (simple(wait("A", "B")), "invalid dependency"),
         (simple(wait("A", "B"), wait("B", "A")), "depend on one another"),
         (simple({"name": "A", "type": "Execution"}), "pass plain dicts"),
