@@ -10,7 +10,7 @@ import operator
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -82,9 +82,10 @@ class AlertWatch:
             while True:
                 now_s = time.time()
                 value = measured(self.account, rule, now_s=now_s)
-                if condition := turned(standing, rule, value, now_s=now_s):
+                if turn := turned(standing, rule, value, now_s=now_s):
+                    condition, stood = turn
                     body = common_alert(
-                        rule, standing, condition, self.account.resource_id, (value, now_s)
+                        rule, stood, condition, self.account.resource_id, (value, now_s)
                     )
                     task = asyncio.create_task(self._post(session, rule, body))
                     posting.add(task)
@@ -127,18 +128,22 @@ def measured(account: Account, rule: AlertRule, *, now_s: float) -> float:
     return total
 
 
-def turned(standing: Standing, rule: AlertRule, value: float, *, now_s: float) -> str | None:
-    """Fired or Resolved where this check turns the alert, which is noted; None otherwise."""
+def turned(
+    standing: Standing, rule: AlertRule, value: float, *, now_s: float
+) -> tuple[str, Standing] | None:
+    """Fired or Resolved where this check turns the alert, and as it stood then; None otherwise."""
     if _OPERATORS[rule.operator](value, rule.threshold):
         standing.checks_without = 0
         if standing.alert:
             return None
         standing.alert, standing.fired_at_s = str(uuid.uuid4()), now_s
-        return "Fired"
+        return "Fired", replace(standing)
     standing.checks_without += 1
     if not standing.alert or standing.checks_without < CHECKS_TO_RESOLVE:
         return None
-    return "Resolved"
+    ended = replace(standing)
+    standing.alert = ""
+    return "Resolved", ended
 
 
 def common_alert(
@@ -148,7 +153,7 @@ def common_alert(
     resource_id: str,
     seen: tuple[float, float],
 ) -> dict[str, Any]:
-    """The message; one that resolves ends the standing alert."""
+    """The message of a standing alert."""
     value, now_s = seen
     essentials = {
         "alertId": f"{_subscription(resource_id)}/providers/Microsoft.AlertsManagement/alerts/"
@@ -168,7 +173,6 @@ def common_alert(
     }
     if condition == "Resolved":
         essentials["resolvedDateTime"] = _stamp(now_s)
-        standing.alert = ""
     criterion = {
         "metricName": rule.metric,
         "metricNamespace": NAMESPACE,

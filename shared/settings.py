@@ -44,8 +44,7 @@ def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("write a whole address, such as https://name.documents.azure.com:443/")
-    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if parts.scheme == "http" and not loopback:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ValueError("write https: tokens are never sent over plain http")
     return value
 

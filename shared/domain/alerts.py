@@ -17,7 +17,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.errors import Fault, Invalid
 
-SCHEMA = "azureMonitorCommonAlertSchema"
 ALERT_HOLD_S = 600.0  # two of the usual windows; a lost "Resolved" must not stop a migration longer
 FUTURE_MAX_S = 300.0  # clocks differ by less; what fires later is not to be believed
 PAST_MAX_S = 30 * 86_400.0  # Azure itself keeps an alert's history so long; older is a replay

@@ -24,9 +24,8 @@ def conditions(values: list[float]) -> list[str]:
     standing = Standing()
     told = []
     for now_s, value in enumerate(values, start=1):
-        if condition := turned(standing, RULE, value, now_s=float(now_s)):
-            common_alert(RULE, standing, condition, RESOURCE, (value, float(now_s)))
-            told.append(f"{now_s} {condition}")
+        if turn := turned(standing, RULE, value, now_s=float(now_s)):
+            told.append(f"{now_s} {turn[0]}")
     return told
 
 
