@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from shared.application.estimating import BLOCKS_TOLD, Estimate
+from shared.domain.savings import Way
 
 MONTHS_LONG = 24.0  # beyond it people count in years
 
@@ -63,8 +64,13 @@ def _limits(found: Estimate) -> str:
 def _errors(found: Estimate) -> str:
     seen = found.survey.business.throttled_share
     told = f"; of the business's own requests lately {seen:.2%} met one" if seen else ""
+    removes = (
+        "removes nothing"
+        if found.chosen.way is Way.KEEP
+        else "removes what is proven only when told to, by ebb retire"
+    )
     return (
-        "Ebb only reads, changes no API and removes nothing; the first 429 of its own stops that "
+        f"Ebb only reads, changes no API and {removes}; the first 429 of its own stops that "
         f"partition until the next decision{told}"
     )
 

@@ -25,14 +25,13 @@ from shared.domain.forecast import (
     rehearsed,
 )
 from shared.domain.oddities import Oddity
-from shared.domain.prices import Prices, Saving, savings
+from shared.domain.prices import Prices
 from shared.domain.profile import Profile
+from shared.domain.savings import Outcome, Saving, Stock, outcomes
 
 COUNTS_PER_SLICE = 5  # two around each copy, and two or three to find where it ends
-DELETE_RU_1_KB = 5.0  # Microsoft's own figures without an index, and a line through them
-DELETE_RU_100_KB = 50.0
-DELETE_INDEXED = 2.0  # times as much where properties are indexed: unmeasured, Ebb never writes
-KB = 1_000
+GROUP_BYTES = 8 << 20  # of a row group, before it is compressed: what a look-up reads
+GROUP_ROWS = 32
 BLOCK_H = 6  # hours of a week are told in quarters of a day
 BLOCKS_TOLD = 3
 GUESSED_SHARE = 0.6  # of the slack: what the law took of it over recorded loads
@@ -59,8 +58,6 @@ class Work:
     copy_ru: float
     reread_ru: float
     control_ru: float
-    delete_ru: tuple[float, float]
-    """From without an index to with a usual one."""
     factory_money: float
 
 
@@ -92,16 +89,25 @@ class Estimate:
     forecast: Forecast
     blocks: tuple[Block, ...]
     """The best first; empty where nothing is known of the week."""
-    money: dict[str, tuple[float, float]]
-    """What each part costs, from … to."""
-    savings: tuple[Saving, ...]
+    money: dict[str, float]
+    """What each part of copying and proving costs."""
+    outcomes: tuple[Outcome, ...]
+    """What follows each way of retiring, the spec's among them."""
+    durations: dict[str, Forecast]
+    """How long each way would take, by itself."""
     risks: tuple[Risk, ...]
     engine: Engine
 
     @property
-    def money_once(self) -> tuple[float, float]:
-        low = sum(each for each, _ in self.money.values())
-        return low, sum(each for _, each in self.money.values())
+    def chosen(self) -> Outcome:
+        """The way that the spec names."""
+        (found,) = (each for each in self.outcomes if each.way == self.survey.spec.retire)
+        return found
+
+    @property
+    def money_once(self) -> float:
+        """Of copying and proving; retiring comes on top."""
+        return sum(self.money.values())
 
     @property
     def odd(self) -> dict[str, list[str]]:
@@ -161,22 +167,35 @@ class Estimate:
                 "copy": round(self.work.copy_ru),
                 "reread": round(self.work.reread_ru),
                 "control": round(self.work.control_ru),
-                "retire": [round(each) for each in self.work.delete_ru],
             },
             "money": {
                 "currency": self.prices.currency,
                 "as_of": self.prices.as_of.isoformat(),
-                "once": {name: [round(v, 4) for v in each] for name, each in self.money.items()},
+                "once": {name: round(each, 4) for name, each in self.money.items()},
             },
-            "saved_per_month": {each.tier: _saving_dict(each) for each in self.savings},
+            "retire": {each.way.value: self._outcome(each) for each in self.outcomes},
+        }
+
+    def _outcome(self, each: Outcome) -> dict[str, Any]:
+        told = self.durations.get(each.way)
+        return {
+            "chosen": each is self.chosen,
+            "ru": [round(ru) for ru in each.ru],
+            "money": [round(money, 4) for money in each.money],
+            "p50_s": _rounded(told.p50_s if told else 0.0),
+            "p90_s": _rounded(told.p90_s if told else 0.0),
+            "stays_in_source_bytes": round(each.stays_bytes),
+            "index_bytes": round(each.index_bytes),
+            "tiers": {saving.tier: _saving_dict(saving) for saving in each.savings},
         }
 
 
 def _saving_dict(saving: Saving) -> dict[str, float | None]:
     months = saving.break_even_months
     return {
-        "saved": round(saving.saved_per_month, 4),
+        "saved_per_month": round(saving.saved_per_month, 4),
         "break_even_months": None if months is None else round(months, 2),
+        "look_ups_10k": round(saving.look_ups_10k, 4),
     }
 
 
@@ -199,6 +218,12 @@ def estimate(survey: Survey, prices: Prices) -> Estimate:
     spent = (work.copy_ru + work.reread_ru) / (1 - SURVEY_SHARE) / USED_SHARE
     foreseen = forecast(granted, spent, now_s=survey.at_s)
     money = _money(survey, work, prices)
+    ways = outcomes(
+        prices,
+        _stock(work),
+        spent=sum(money.values()),
+        request_units_are_paid=_is_bought(survey),
+    )
     return Estimate(
         survey=survey,
         prices=prices,
@@ -206,13 +231,12 @@ def estimate(survey: Survey, prices: Prices) -> Estimate:
         forecast=foreseen,
         blocks=_blocks(granted) if _knows_the_business(survey) else (),
         money=money,
-        savings=savings(
-            prices,
-            source_bytes=work.source_bytes,
-            blob_bytes=work.blob_bytes,
-            blobs=work.slices,
-            spent=sum(high for _, high in money.values()),
-        ),
+        outcomes=ways,
+        durations={
+            each.way: forecast(granted, sum(each.ru) / 2, now_s=survey.at_s)
+            for each in ways
+            if each.ru[0]
+        },
         risks=tuple(_risks(survey, work, granted, foreseen)),
         engine=_engine(survey, work, prices),
     )
@@ -272,15 +296,20 @@ def _work(survey: Survey, prices: Prices) -> Work:
         copy_ru=once * (2 if factory else 1),
         reread_ru=once if survey.spec.validation == "reread" else 0.0,
         control_ru=slices * COUNTS_PER_SLICE * survey.ru_per_count,
-        delete_ru=_delete_ru(documents, size),
         factory_money=prices.runs(slices) if factory else 0.0,
     )
 
 
-def _delete_ru(documents: int, size: float) -> tuple[float, float]:
-    slope = (DELETE_RU_100_KB - DELETE_RU_1_KB) / 99
-    each = DELETE_RU_1_KB + slope * max(0.0, size / KB - 1)
-    return documents * each, documents * each * DELETE_INDEXED
+def _stock(work: Work) -> Stock:
+    size = work.source_bytes / work.documents if work.documents else 0.0
+    share = work.blob_bytes / work.source_bytes if work.source_bytes else 0.0
+    return Stock(
+        documents=work.documents,
+        source_bytes=work.source_bytes,
+        blob_bytes=work.blob_bytes,
+        blobs=work.slices,
+        span_bytes=max(size, min(GROUP_BYTES, GROUP_ROWS * size)) * share,
+    )
 
 
 def _is_bought(survey: Survey) -> bool:
@@ -288,21 +317,19 @@ def _is_bought(survey: Survey) -> bool:
     return survey.provision is not None and survey.provision.ru_per_s is not None
 
 
-def _money(survey: Survey, work: Work, prices: Prices) -> dict[str, tuple[float, float]]:
+def _money(survey: Survey, work: Work, prices: Prices) -> dict[str, float]:
     """Of bought throughput the slack is paid for already."""
 
     def paid(ru: float) -> float:
         return 0.0 if _is_bought(survey) else prices.request_units(ru)
 
-    low, high = work.delete_ru
     money = {
-        "copy": (paid(work.copy_ru),) * 2,
-        "validation": (paid(work.reread_ru),) * 2,
-        "counting": (paid(work.control_ru),) * 2,
-        "retirement": (paid(low), paid(high)),
+        "copy": paid(work.copy_ru),
+        "validation": paid(work.reread_ru),
+        "counting": paid(work.control_ru),
     }
     if work.factory_money:
-        money["Data Factory, at least"] = (work.factory_money,) * 2
+        money["Data Factory, at least"] = work.factory_money
     return money
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +31,8 @@ class Tier(_Strict):
 
     gb_month: Money
     write_10k: Money
+    read_10k: Money
+    retrieved_gb: Money
     days_min: int = Field(ge=0)
     """What is deleted or moved earlier is billed until then."""
 
@@ -45,13 +46,21 @@ class Prices(_Strict):
     source_gb_month: Money = 0.25
     diu_hour: Money = 0.25
     activity_runs_1000: Money = 1.0
+    table_gb_month: Money = 0.045
+    table_10k: Money = 0.00036
+    """Ten thousand reads or writes of Table Storage, where the look-up index lies."""
     tiers: dict[str, Tier] = Field(
         min_length=1,
         default={
-            "hot": Tier(gb_month=0.0208, write_10k=0.055, days_min=0),
-            "cool": Tier(gb_month=0.0115, write_10k=0.10, days_min=30),
-            "cold": Tier(gb_month=0.0045, write_10k=0.18, days_min=90),
-            "archive": Tier(gb_month=0.002, write_10k=0.11, days_min=180),
+            "hot": Tier(
+                gb_month=0.0208, write_10k=0.055, read_10k=0.0044, retrieved_gb=0.0, days_min=0
+            ),
+            "cool": Tier(
+                gb_month=0.0115, write_10k=0.10, read_10k=0.01, retrieved_gb=0.01, days_min=30
+            ),
+            "cold": Tier(
+                gb_month=0.0045, write_10k=0.18, read_10k=0.10, retrieved_gb=0.03, days_min=90
+            ),
         },
     )
 
@@ -62,41 +71,6 @@ class Prices(_Strict):
         """What Data Factory asks for so many short slices, beside request units."""
         activity = RUNS_PER_SLICE * self.activity_runs_1000 / 1000
         return slices * (activity + DIU_HOURS_PER_SLICE * self.diu_hour)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saving:
-    """What one tier saves each month, and after how many months it has paid for the way there."""
-
-    tier: str
-    saved_per_month: float
-    break_even_months: float | None
-    """None where it never pays."""
-    days_min: int
-
-
-def savings(
-    prices: Prices, *, source_bytes: float, blob_bytes: float, blobs: int, spent: float
-) -> tuple[Saving, ...]:
-    """For each tier: the source's storage less the archive's, against what was spent once."""
-    return tuple(
-        _saving(
-            name,
-            tier,
-            saved=(source_bytes * prices.source_gb_month - blob_bytes * tier.gb_month) / GB,
-            once=spent + blobs / TEN_THOUSAND * tier.write_10k,
-        )
-        for name, tier in prices.tiers.items()
-    )
-
-
-def _saving(name: str, tier: Tier, *, saved: float, once: float) -> Saving:
-    return Saving(
-        tier=name,
-        saved_per_month=saved,
-        break_even_months=once / saved if saved > 0 else None,
-        days_min=tier.days_min,
-    )
 
 
 def parse_prices(text: str) -> Prices:

@@ -12,6 +12,7 @@ from rich.markup import escape as escape_markup
 from shared.application.answers import answers, at_utc, break_even, gigabytes, span
 from shared.application.estimating import BLOCKS_TOLD, Estimate, estimate
 from shared.domain.prices import Prices, parse_prices
+from shared.domain.savings import Outcome
 from shared.errors import Refused
 from shared.terminal.console import DONE, Terminal
 from shared.terminal.page import STYLE
@@ -89,7 +90,7 @@ def sections(found: Estimate) -> Iterator[Section]:
     """The whole report: titles, and rows of a name and a value."""
     yield "What is there", list(_stock(found))
     yield "What it takes", list(_effort(found))
-    yield "What it saves a month", list(_savings(found))
+    yield "What it saves a month", list(_afterwards(found))
     if found.blocks:
         best, worst = found.blocks[:BLOCKS_TOLD], found.blocks[: -BLOCKS_TOLD - 1 : -1]
         yield "When there is room", [(b.name, f"{b.ru_per_s:,.0f} RU/s") for b in (*best, *worst)]
@@ -138,11 +139,9 @@ def _effort(found: Estimate) -> Iterator[tuple[str, str]]:
     yield "copy", f"{work.copy_ru:,.0f} RU"
     yield "validation", f"{work.reread_ru:,.0f} RU"
     yield "counting", f"{work.control_ru:,.0f} RU, about {work.slices:,} slices"
-    low, high = work.delete_ru
-    yield "retirement (delete)", f"{low:,.0f} to {high:,.0f} RU, by size; not measured, not built"
-    for name, (least, most) in found.money.items():
-        yield f"{name}, money", _money(least, most, currency)
-    yield "money once", _money(*found.money_once, currency)
+    for name, money in found.money.items():
+        yield f"{name}, money", _money(money, money, currency)
+    yield "money once", _money(found.money_once, found.money_once, currency)
     yield "prices as of", f"{found.prices.as_of.isoformat()}; the app's execution time is not in"
 
 
@@ -151,15 +150,29 @@ def _money(low: float, high: float, currency: str) -> str:
     return f"{text} {currency}"
 
 
-def _savings(found: Estimate) -> Iterator[tuple[str, str]]:
-    for each in found.savings:
-        least = f"; stays at least {each.days_min} days" if each.days_min else ""
-        saved = f"{each.saved_per_month:,.2f} {found.prices.currency}"
-        yield each.tier, f"{saved}, paid back after {break_even(each.break_even_months)}{least}"
-    yield (
-        "",
-        "once the documents are removed from the source; its index, which goes too, not counted",
-    )
+def _afterwards(found: Estimate) -> Iterator[tuple[str, str]]:
+    currency = found.prices.currency
+    for each in found.outcomes:
+        mark = " (this spec)" if each is found.chosen else ""
+        yield f"retire: {each.way}{mark}", _retiring(found, each)
+        for saving in each.savings:
+            least = f"; stays at least {saving.days_min} days" if saving.days_min else ""
+            saved = f"{saving.saved_per_month:,.2f} {currency} a month"
+            paid = f"paid back: {break_even(saving.break_even_months)}"
+            reads = f"10,000 look-ups {saving.look_ups_10k:,.2f} {currency}"
+            yield f"  in {saving.tier}", f"{saved}, {paid}; {reads}{least}"
+    yield "", "what is freed of the source's own index is not counted; the look-up index is"
+
+
+def _retiring(found: Estimate, each: Outcome) -> str:
+    if not each.ru[0]:
+        return "nothing is removed: the archive costs, and nothing is saved"
+    low, high = each.ru
+    told = found.durations[each.way]
+    took = "" if told.p50_s is None else f", {span(told.p50_s)} more"
+    left = f"; {gigabytes(each.stays_bytes)} stay in the source" if each.stays_bytes else ""
+    money = _money(*each.money, found.prices.currency)
+    return f"{low:,.0f} to {high:,.0f} RU by size, until measured; {money}{took}{left}"
 
 
 def _how_it_was_seen(found: Estimate) -> Iterator[tuple[str, str]]:

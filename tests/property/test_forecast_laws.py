@@ -16,7 +16,8 @@ from shared.domain.forecast import (
     forecast,
     usual_day,
 )
-from shared.domain.prices import Prices, savings
+from shared.domain.prices import Prices
+from shared.domain.savings import Stock, outcomes
 
 NOW_S = 1_800_000_000.0
 RATES = st.one_of(st.none(), st.floats(0.0, 10_000.0), st.sampled_from((0.0, 1e-9, 5_000.0)))
@@ -79,9 +80,16 @@ def test_a_tier_that_pays_back_saves_something(
     source_bytes: float, blob_bytes: float, blobs: int, spent: float
 ) -> None:
     """And after so many months the savings are what was spent."""
-    for each in savings(
-        Prices(), source_bytes=source_bytes, blob_bytes=blob_bytes, blobs=blobs, spent=spent
-    ):
-        assert (each.break_even_months is None) == (each.saved_per_month <= 0)
-        if each.break_even_months is not None:
-            assert each.break_even_months * each.saved_per_month >= spent * (1 - 1e-9)
+    stock = Stock(
+        documents=blobs,
+        source_bytes=source_bytes,
+        blob_bytes=blob_bytes,
+        blobs=blobs,
+        span_bytes=blob_bytes,
+    )
+    for outcome in outcomes(Prices(), stock, spent=spent, request_units_are_paid=False):
+        for each in outcome.savings:
+            assert (each.break_even_months is None) == (each.saved_per_month <= 0)
+            if each.break_even_months is not None:
+                whole = spent + outcome.money[1]
+                assert each.break_even_months * each.saved_per_month >= whole * (1 - 1e-9)

@@ -71,29 +71,40 @@ def test_the_scenario_is_estimated_as_by_hand() -> None:
     """Sixty million RU, 15 dollars, 600 GB at 150 dollars a month, eleven hours of 1,500 RU/s."""
     found = estimate(a_survey(), Prices())
     assert found.work.copy_ru == 60e6
-    assert found.money["copy"] == (15.0, 15.0)
+    assert found.money["copy"] == 15.0
     assert found.work.source_bytes == 600e9
     assert found.work.slices == 2_236  # 600 GB in pieces of 256 MiB
-    hot = found.savings[0]
-    assert hot.saved_per_month == pytest.approx(600 * 0.25 - 240 * 0.0208)
+    assert found.chosen.savings[0].saved_per_month == pytest.approx(-240 * 0.0208)
     assert found.forecast.basis is Basis.HABITS
     assert found.forecast.p50_s == pytest.approx(START_S + 60e6 / 1_500 / 0.9 / USED_SHARE + END_S)
 
 
-def test_retirement_is_estimated_by_size_and_told_as_a_range() -> None:
-    """From Microsoft's figures without an index, to twice that with one."""
-    low, high = estimate(a_survey(), Prices()).work.delete_ru
-    assert low == pytest.approx(2e6 * (5 + 299 * 45 / 99))
-    assert high == 2 * low
+def test_every_way_of_retiring_is_told_with_its_time() -> None:
+    """The spec's own is marked; removing takes four to nine times as long as copying."""
+    found = estimate(a_survey(SPEC + "retire: stub"), Prices())
+    assert [each.way for each in found.outcomes] == ["keep", "delete", "stub"]
+    assert found.chosen.way == "stub"
+    assert set(found.durations) == {"delete", "stub"}
+    copying, removing = found.forecast.p50_s, found.durations["delete"].p50_s
+    assert 4 * (copying or 0) < (removing or 0) < 9 * (copying or 0)
+    shown = found.as_dict()["retire"]
+    assert [each for each in shown if shown[each]["chosen"]] == ["stub"]
+    assert shown["keep"]["p50_s"] == 0
+    told = {way: [t["saved_per_month"] for t in shown[way]["tiers"].values()] for way in shown}
+    assert told["keep"] == pytest.approx([-4.99, -2.76, -1.08], abs=0.01)  # docs/plan.md, too
+    assert told["delete"] == pytest.approx([144.95, 147.18, 148.86], abs=0.01)
+    assert told["stub"] == pytest.approx([144.56, 146.79, 148.47], abs=0.01)
+    line = dict(answers(found))["5. How are errors and an unavailable API avoided?"]
+    assert "only when told to" in line
 
 
 def test_bought_throughput_makes_request_units_free() -> None:
     """The slack is paid for already; a serverless one is paid by the unit."""
     bought = estimate(a_survey(provision=Provision(partitions=1, ru_per_s=5_000.0)), Prices())
-    assert bought.money_once == (0.0, 0.0)
+    assert bought.money_once == 0.0
     assert "serverless" not in facts(bought)
     serverless = estimate(a_survey(), Prices())
-    assert serverless.money_once[0] > 15.0
+    assert serverless.money_once > 15.0
     assert "serverless" in facts(serverless)
 
 
@@ -202,7 +213,7 @@ def test_an_estimate_is_plain_data_as_well() -> None:
     found = json.loads(json.dumps(estimate(a_survey(), Prices()).as_dict(), allow_nan=False))
     assert found["documents"] == 2_000_000
     assert found["money"]["as_of"] == "2025-07-25"
-    assert found["saved_per_month"]["cool"]["saved"] == pytest.approx(150 - 240 * 0.0115)
+    assert found["retire"]["keep"]["tiers"]["cool"]["saved_per_month"] == pytest.approx(-2.76)
     assert found["forecast"]["p50_s"] < found["forecast"]["p90_s"]
     assert found["engine"]["recommended"] == "embedded"
 
@@ -211,9 +222,9 @@ def test_nothing_cold_is_estimated_as_nothing() -> None:
     """No document, no slice, no money."""
     found = estimate(a_survey(ranges=(a_range(0, 0),), sample=(), ru_per_document=0.0), Prices())
     assert found.work.slices == 0
-    assert found.money_once == (0.0, 0.0)
-    assert found.savings[0].saved_per_month == 0.0
-    assert found.savings[0].break_even_months is None
+    assert found.money_once == 0.0
+    assert found.chosen.savings[0].saved_per_month == 0.0
+    assert found.durations == {}
 
 
 def test_durations_sizes_and_months_are_said_as_people_do() -> None:
