@@ -110,7 +110,7 @@ class Examining:
 
     def _controller(self, known: list[Migration]) -> str:
         if not any(each.state is MigrationState.RUNNING for each in known):
-            raise Skip("no migration runs, so nothing is decided")
+            raise Skip("no migration is known to run, so nothing need be decided")
         now_s = self._ports.clock.now_s()
         if not self._ports.journal.entries(since_s=now_s - SILENCE_MAX_S, limit=1):
             raise Fault(f"no decision for {SILENCE_MAX_S} s")
@@ -253,7 +253,7 @@ class Examining:
 
 
 def _nothing_registered() -> str:
-    raise Skip("none is registered, so no source and no sink is known; ebb apply one")
+    raise Skip("none is known, so no source and no sink is either; ebb apply one")
 
 
 def _found(what: str, look: Look, advice: str) -> Finding:
