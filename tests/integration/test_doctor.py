@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from typing import Any
@@ -30,7 +30,6 @@ CONTAINER = "examined"
 SOURCE, METRICS = f"source {DATABASE}/{CONTAINER}", f"metrics {DATABASE}/{CONTAINER}"
 SINK = f"archive {CONTAINER}"
 PLAN = SeedPlan(documents=20, usual_kb=1, burst_documents=2, large_share=0.0)
-NOBODY = "http://127.0.0.1:9"  # the port for what is thrown away; no sandbox listens there
 DECIDES_WITHIN_S = 30.0
 
 
@@ -116,8 +115,11 @@ def green(deployment: Deployment) -> list[dict[str, Any]]:
     return found
 
 
-@contextmanager
-def missing_container(at: Deployment) -> Iterator[None]:
+Harm = Callable[[Deployment], Callable[[], object]]
+"""Does harm, and returns what undoes it."""
+
+
+def missing_container(at: Deployment) -> Callable[[], object]:
     client = CosmosClient(
         at.sandbox.cosmos_endpoint,
         at.sandbox.cosmos_key,
@@ -125,75 +127,60 @@ def missing_container(at: Deployment) -> Iterator[None]:
     )
     database = client.get_database_client(DATABASE)
     database.delete_container(CONTAINER)
-    yield
-    database.create_container(CONTAINER, PartitionKey("/customerId"))
+    return lambda: database.create_container(CONTAINER, PartitionKey("/customerId"))
 
 
-def cosmos(fault: Fault) -> Callable[[Deployment], AbstractContextManager[None]]:
-    @contextmanager
-    def harmed(at: Deployment) -> Iterator[None]:
+def cosmos(fault: Fault) -> Harm:
+    def harm(at: Deployment) -> Callable[[], object]:
         at.sandbox.admin.add_fault(fault, kind="metadata", times=None)
-        yield
-        at.sandbox.admin.clear_faults()
+        return at.sandbox.admin.clear_faults
 
-    return harmed
+    return harm
 
 
-def storage(service: Service, part: str) -> Callable[[Deployment], AbstractContextManager[None]]:
-    @contextmanager
-    def harmed(at: Deployment) -> Iterator[None]:
+def storage(service: Service, part: str) -> Harm:
+    def harm(at: Deployment) -> Callable[[], object]:
         at.gate.refuse(service, part)
-        yield
-        at.gate.open()
+        return at.gate.open
 
-    return harmed
-
-
-@contextmanager
-def skewed_clock(at: Deployment) -> Iterator[None]:
-    at.gate.skew_s = 60.0
-    yield
-    at.gate.open()
+    return harm
 
 
-def monitor(**harm: Any) -> Callable[[Deployment], AbstractContextManager[None]]:
-    @contextmanager
-    def harmed(at: Deployment) -> Iterator[None]:
-        at.sandbox.admin.set_monitor(**harm)
-        yield
-        at.sandbox.admin.set_monitor(lag_s=1, loss_share=0, refusals={})
-
-    return harmed
+def skewed_clock(at: Deployment) -> Callable[[], object]:
+    at.gate.skew_s = 75.0
+    return at.gate.open
 
 
-@contextmanager
-def refusing_factory(at: Deployment) -> Iterator[None]:
+def monitor(**harmed: Any) -> Harm:
+    def harm(at: Deployment) -> Callable[[], object]:
+        at.sandbox.admin.set_monitor(**harmed)
+        return lambda: at.sandbox.admin.set_monitor(lag_s=1, loss_share=0, refusals={})
+
+    return harm
+
+
+def refusing_factory(at: Deployment) -> Callable[[], object]:
     at.sandbox.factory.add_fault("status_403", times=None)
-    yield
-    at.sandbox.factory.clear_faults()
+    return at.sandbox.factory.clear_faults
 
 
-@contextmanager
-def missing_pipeline(at: Deployment) -> Iterator[None]:
+def missing_pipeline(at: Deployment) -> Callable[[], object]:
     standing = at.pipeline("GET")
     at.pipeline("DELETE")
-    yield
-    at.pipeline("PUT", standing)
+    return lambda: at.pipeline("PUT", standing)
 
 
-@contextmanager
-def older_pipeline(at: Deployment) -> Iterator[None]:
+def older_pipeline(at: Deployment) -> Callable[[], object]:
     standing = at.pipeline("GET")
     older = copy.deepcopy(standing)
     marks = older["properties"]["annotations"]
     marks[marks.index(VERSION)] = "ebb-pipeline-0"
     at.pipeline("PUT", older)
-    yield
-    at.pipeline("PUT", standing)
+    return lambda: at.pipeline("PUT", standing)
 
 
 # Fault -> how it comes about, what the doctor calls faulty, and what it must say.
-FAULTS = {
+FAULTS: dict[str, tuple[Harm, str, tuple[str, ...]]] = {
     "the container is missing": (missing_container, SOURCE, ("404", "the names in the spec")),
     "no data role": (cosmos("status_403"), SOURCE, ("403", "Cosmos DB Built-in Data Reader")),
     "the account cannot be reached": (cosmos("reset"), SOURCE, ("cut off", "firewall")),
@@ -228,7 +215,11 @@ FAULTS = {
         METRICS,
         ("tells nothing", "EBB_COSMOS_RESOURCE_ID"),
     ),
-    "a clock is wrong": (skewed_clock, f"clock beside {CONTAINER}", ("+60 s", "restart the app")),
+    "a clock is wrong": (
+        skewed_clock,
+        f"clock beside {CONTAINER}",
+        ("clock is +7", "restart the app"),
+    ),
     "no role on the factory": (refusing_factory, "factory", ("403", "Data Factory Contributor")),
     "the pipeline is missing": (missing_pipeline, "factory", ("404", "ebb adf deploy")),
     "the pipeline is an older one": (older_pipeline, "factory", ("ebb-pipeline-0", VERSION)),
@@ -260,27 +251,42 @@ def test_the_test_alert_is_seen_by_nobody_else(deployment: Deployment) -> None:
 def test_each_injected_fault_is_named_with_its_cure(deployment: Deployment, fault: str) -> None:
     """It alone is at fault, and the doctor says what was seen and what to do."""
     harm, what, told = FAULTS[fault]
-    with harm(deployment):
+    undo = harm(deployment)
+    try:
         found = deployment.findings()
+    finally:
+        undo()
     assert faulty(found) == [what]
     said = f"{found[what]['seen']} {found[what]['advice']}"
     assert [each for each in told if each not in said] == []
 
 
 @pytest.mark.usefixtures("green")
+def test_what_was_mended_is_sound_again(deployment: Deployment) -> None:
+    """No fault outlasts its cause."""
+    assert faulty(deployment.findings()) == []
+
+
+@pytest.mark.usefixtures("green")
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("setting", "told"),
     [
-        ({"EBB_CALLBACK_KEY": "rotated"}, "answered 401; the key is not, or no longer,"),
-        ({"EBB_CALLBACK_URL": NOBODY}, "no answer (ConnectionRefusedError)"),
+        ("EBB_CALLBACK_KEY", "answered 401; the key is not, or no longer,"),
+        ("EBB_CALLBACK_URL", "no answer (ConnectionRefusedError)"),
     ],
     ids=["a key of yesterday", "an address where nobody answers"],
 )
 def test_alerts_that_cannot_arrive_are_named_with_their_cure(
-    deployment: Deployment, settings: dict[str, str], told: str
+    deployment: Deployment, setting: str, told: str
 ) -> None:
     """The same way and the same key are Azure Monitor's."""
-    found = deployment.findings(**settings)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        wrong = {
+            "EBB_CALLBACK_KEY": "rotated",
+            "EBB_CALLBACK_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}",
+        }
+        found = deployment.findings(**{setting: wrong[setting]})
     assert faulty(found) == ["alerts"]
     assert told in found["alerts"]["seen"]
     assert "provision again" in found["alerts"]["advice"]
@@ -297,9 +303,3 @@ def test_a_bad_setting_is_told_before_anything_is_looked_at(deployment: Deployme
         "EBB_METRIC_SETTLE_S": "write a number of seconds",
         "EBB_COSMOS_ENDPOINT": "write https: tokens are never sent over plain http",
     }
-
-
-@pytest.mark.usefixtures("green")
-def test_what_was_mended_is_sound_again(deployment: Deployment) -> None:
-    """No fault outlasts its cause."""
-    assert faulty(deployment.findings()) == []
