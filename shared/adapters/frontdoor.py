@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ssl
-import urllib.error
-import urllib.request
 from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
 
 from shared.errors import EbbError, PermanentError, TransientError
 
 TIMEOUT_S = 10.0  # as long as Azure's action groups wait
-_ADVICE = {
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ADVICE: dict[int, str] = {
+    **dict.fromkeys(_REDIRECTS, "redirects are not followed: name the end in EBB_CALLBACK_URL"),
     HTTPStatus.UNAUTHORIZED: "the key is not, or no longer, this app's function key",
     HTTPStatus.FORBIDDEN: "something in front of the app lets nobody in, Azure Monitor included",
     HTTPStatus.NOT_FOUND: "no Ebb of this version answers there",
@@ -26,24 +28,31 @@ class WebFrontDoor:
         self._ca_file = ca_file
 
     def alert(self, text: str) -> None:
-        request = urllib.request.Request(  # noqa: S310 - the setting is https, or loopback
-            self._address,
-            method="POST",
-            data=text.encode(),
-            # Azure puts the key into the address; in a header it stands in no log.
-            headers={"content-type": "application/json", "x-functions-key": self._key},
-        )
         doing = f"posting an alert to {self._address}"
-        context = ssl.create_default_context(cafile=self._ca_file)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=context):  # noqa: S310
-                return
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise _error_for(doing, error.code) from error
-        except OSError as error:
-            cause = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise TransientError(f"{doing}: no answer ({type(cause).__name__})") from error
+            status = self._posted(text.encode())
+        except (OSError, HTTPException) as error:
+            raise TransientError(f"{doing}: no answer ({type(error).__name__})") from error
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise _error_for(doing, status)
+
+    def _posted(self, data: bytes) -> int:
+        """Without following redirects: the key is for this address."""
+        parts = urlsplit(self._address)
+        connection = self._connection(parts.scheme, parts.netloc)
+        # Azure puts the key into the address; in a header it stands in no log.
+        headers = {"content-type": "application/json", "x-functions-key": self._key}
+        try:
+            connection.request("POST", parts.path, body=data, headers=headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def _connection(self, scheme: str, place: str) -> HTTPConnection:
+        if scheme == "http":
+            return HTTPConnection(place, timeout=TIMEOUT_S)
+        context = ssl.create_default_context(cafile=self._ca_file)
+        return HTTPSConnection(place, timeout=TIMEOUT_S, context=context)
 
 
 class NoFrontDoor:
@@ -60,5 +69,4 @@ class NoFrontDoor:
 def _error_for(doing: str, status: int) -> EbbError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
         return TransientError(f"{doing}: answered {status}; the app's log tells why")
-    known = {int(each): advice for each, advice in _ADVICE.items()}
-    return PermanentError(f"{doing}: answered {status}; {known.get(status, 'it was not taken')}")
+    return PermanentError(f"{doing}: answered {status}; {_ADVICE.get(status, 'it was not taken')}")

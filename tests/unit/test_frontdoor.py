@@ -40,6 +40,8 @@ def outside() -> Iterator[Outside]:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             made.got.append((self.path, self.headers["x-functions-key"], body))
             self.send_response(made.status)
+            self.send_header("location", f"{made.url}/elsewhere")
+            self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -64,6 +66,8 @@ def test_an_alert_goes_to_the_alerts_address_with_the_key(outside: Outside) -> N
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
+        (302, PermanentError, "redirects are not followed"),
+        (308, PermanentError, "name the end in EBB_CALLBACK_URL"),
         (401, PermanentError, "no longer, this app's function key"),
         (403, PermanentError, "something in front of the app"),
         (404, PermanentError, "no Ebb of this version"),
@@ -81,6 +85,7 @@ def test_a_refusal_says_what_it_means(
         WebFrontDoor(outside.url, KEY).alert("an alert")
     assert f"{outside.url}/api/alerts: answered {status}" in str(caught.value)
     assert KEY not in str(caught.value)
+    assert [path for path, _, _ in outside.got] == ["/api/alerts"]
 
 
 def test_an_address_where_nobody_answers_is_told() -> None:
