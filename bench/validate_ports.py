@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from bench.validate_archive import DirectoryArchives
 from shared.adapters.callers import AnyCaller
 from shared.adapters.clock import RandomNames, SystemClock
+from shared.adapters.frontdoor import NoFrontDoor
 from shared.adapters.memory import (
     MemoryBoards,
     MemoryCallbacks,
@@ -69,6 +70,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
         callers=AnyCaller(),
+        front_door=NoFrontDoor("there is none in memory"),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
         telemetry=MemoryTelemetry(),

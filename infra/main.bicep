@@ -20,7 +20,7 @@ param cosmosScopes array = [
   '/'
 ]
 
-@description('Whether Ebb may write to the account. Off, its identity cannot change a document, whatever a spec says.')
+@description('Whether Ebb may write to the account, for specs that retire. Off, its identity cannot change a document, whatever a spec says. On, it could change any within cosmosScopes: name there only what migrations retire from.')
 param enableRetire bool = false
 
 @description('Whether to give roles on the account. Off, somebody else must: docs/deploy.md lists them.')

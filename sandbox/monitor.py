@@ -33,7 +33,7 @@ _UNITS = {
 }
 _BY_PARTITION = frozenset(_UNITS) - {"TotalRequestUnits", "TotalRequests"}
 _CONDITION = re.compile(r"(\w+)\s+eq\s+'((?:[^']|'')*)'", re.IGNORECASE)
-_THROTTLED, _CLIENT_ERROR, _SERVER_ERROR = 429, 400, 500
+_THROTTLED, _CLIENT_ERROR, _FORBIDDEN, _SERVER_ERROR = 429, 400, 403, 500
 
 Data = dict[str, Any]
 T = TypeVar("T")
@@ -333,7 +333,11 @@ def _stamp(epoch_s: float) -> str:
 
 
 def _refusal(metric: str, status: int) -> web.Response:
-    codes = {_CLIENT_ERROR: "BadRequest", _THROTTLED: "TooManyRequests"}
+    codes = {
+        _CLIENT_ERROR: "BadRequest",
+        _FORBIDDEN: "AuthorizationFailed",
+        _THROTTLED: "TooManyRequests",
+    }
     code = codes.get(status, "ServiceUnavailable")
     answer = _error(status, code, f"Failed to find metric configuration for metric: {metric}")
     if status == _THROTTLED:

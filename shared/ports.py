@@ -324,6 +324,10 @@ class Incidents(Protocol):
 
     def latest(self, *, limit: int) -> tuple[Incident, ...]: ...
 
+    def remove(self, incident: Incident) -> None:
+        """For what was only a test; removing what is not there is no error."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
@@ -456,6 +460,19 @@ class Callers(Protocol):
 
     def check(self, authorization: str) -> None:
         """The header of that name; Denied for whoever may not, TransientError if unknown."""
+        ...
+
+
+class FrontDoor(Protocol):
+    """This app's own public address, with the key that Azure Monitor's action group has."""
+
+    @property
+    def closed(self) -> str:
+        """Why nothing can be posted there; empty where something can."""
+        ...
+
+    def alert(self, text: str) -> None:
+        """TransientError when it is not answered or busy, PermanentError when it is refused."""
         ...
 
 

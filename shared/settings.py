@@ -195,13 +195,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="EBB_CALLBACK_URL",
-        meaning="This app's own address, as Data Factory's runs reach it.",
+        meaning="This app's own address, as Data Factory's runs and Azure's alerts reach it.",
         default="",
         read=_optional_url,
     ),
     Setting(
         name="EBB_CALLBACK_KEY",
-        meaning="The function key that runs call this app with.",
+        meaning="The function key that runs and alerts call this app with.",
         default="",
         read=_text,
     ),

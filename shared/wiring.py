@@ -22,6 +22,7 @@ from shared.adapters.callers import AnyCaller, EntraCallers, Trust
 from shared.adapters.clock import RandomNames, SystemClock
 from shared.adapters.cosmos import CosmosSources
 from shared.adapters.datafactory import AzureFactory, FactoryPlace, NoFactory
+from shared.adapters.frontdoor import NoFrontDoor, WebFrontDoor
 from shared.adapters.history import LogHistory, NoHistory
 from shared.adapters.incidents import TableIncidents
 from shared.adapters.journal import TableJournal
@@ -52,7 +53,7 @@ from shared.application.receiving import Receiving
 from shared.application.surveying import Surveying
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
-from shared.ports import Callers, Factory, History, Telemetry
+from shared.ports import Callers, Factory, FrontDoor, History, Telemetry
 from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
@@ -158,6 +159,7 @@ def azure_ports(settings: Settings) -> Ports:
         sources=sources,
         factory=_factory(settings, credential),
         callers=_callers(settings),
+        front_door=_front_door(settings),
         callbacks=WebCallbacks(hosts=settings.callback_hosts, ca_file=settings.ca_file),
         archives=BlobArchives(_blobs(settings.archive_storage, credential), clock=clock),
         table_format=ParquetFormat(),
@@ -177,6 +179,16 @@ def _callers(settings: Settings) -> Callers:
         issuer=settings.alert_issuer, audience=settings.alert_audience, role=settings.alert_role
     )
     return EntraCallers(trust, ca_file=settings.ca_file)
+
+
+def _front_door(settings: Settings) -> FrontDoor:
+    if settings.alert_issuer:
+        return NoFrontDoor(
+            "EBB_ALERT_ISSUER asks for a token that only Azure's action groups are given"
+        )
+    if not settings.callback_url or not settings.callback_key:
+        return NoFrontDoor("EBB_CALLBACK_URL and EBB_CALLBACK_KEY are not both set")
+    return WebFrontDoor(settings.callback_url, settings.callback_key, ca_file=settings.ca_file)
 
 
 def _factory(settings: Settings, credential: TokenCredential) -> Factory:

@@ -81,6 +81,7 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    keyVaultReferenceIdentity: identityId
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
@@ -147,7 +148,7 @@ var settings = {
   EBB_LOGS_ENDPOINT: logsEndpoint
   EBB_CA_FILE: ''
   EBB_FACTORY_RESOURCE_ID: factoryId
-  EBB_CALLBACK_URL: empty(factoryId) ? '' : 'https://${app.properties.defaultHostName}'
+  EBB_CALLBACK_URL: 'https://${app.properties.defaultHostName}'
   EBB_CALLBACK_KEY: ''
   EBB_CALLBACK_HOSTS: ''
   EBB_ALERT_ISSUER: alertTokenIssuer
@@ -168,8 +169,8 @@ resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
   properties: settings
 }
 
-// The key exists once the host has started with the settings above. Only the factory's runs need it among them.
-module callback 'callback.bicep' = if (fetchFunctionKey && !empty(factoryId)) {
+// The key exists once the host has started with the settings above.
+module callback 'callback.bicep' = if (fetchFunctionKey) {
   name: 'ebb-callback'
   dependsOn: [
     appSettings

@@ -1,7 +1,9 @@
-// The function key with which runs of the factory call the app: fetched here, kept in the app's settings, shown nowhere.
+// The function key with which runs of the factory call the app, and the doctor tries the way of alerts: fetched here, kept
+// in the app's settings, shown nowhere.
 @description('Name of the app.')
 param appName string
-@description('All its other settings: Azure replaces the whole list at once.')
+@description('All its other settings: Azure replaces the whole list at once. Addresses of people are among them.')
+@secure()
 param settings object
 
 resource app 'Microsoft.Web/sites@2024-11-01' existing = {

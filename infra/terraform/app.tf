@@ -19,7 +19,7 @@ locals {
     EBB_LOGS_ENDPOINT                         = var.logs_endpoint
     EBB_CA_FILE                               = ""
     EBB_FACTORY_RESOURCE_ID                   = var.deploy_factory ? azurerm_data_factory.ebb[0].id : ""
-    EBB_CALLBACK_URL                          = var.deploy_factory ? "https://${local.app_host}" : ""
+    EBB_CALLBACK_URL                          = "https://${local.app_host}"
     EBB_CALLBACK_KEY                          = ""
     EBB_CALLBACK_HOSTS                        = ""
     EBB_ALERT_ISSUER                          = var.alert_token_issuer
@@ -89,4 +89,31 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
     azurerm_role_assignment.state_table,
     azurerm_private_endpoint.ebb,
   ]
+}
+
+# The function key with which runs of the factory call the app, and the doctor tries the way of alerts: kept in the app's settings, shown nowhere.
+resource "azurerm_resource_group_template_deployment" "callback" {
+  count               = var.fetch_function_key ? 1 : 0
+  name                = "ebb-callback"
+  resource_group_name = azurerm_resource_group.ebb.name
+  deployment_mode     = "Incremental"
+
+  template_content = jsonencode({
+    "$schema"      = local.arm_schema
+    contentVersion = "1.0.0.0"
+    parameters     = { webhooks = { type = "securestring" } }
+    resources = [{
+      type       = "Microsoft.Web/sites/config"
+      apiVersion = "2024-11-01"
+      name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
+      properties = merge(local.settings, {
+        APPLICATIONINSIGHTS_CONNECTION_STRING = azurerm_application_insights.ebb.connection_string
+        EBB_WEBHOOKS                          = "[parameters('webhooks')]"
+        EBB_CALLBACK_KEY                      = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default]"
+      })
+    }]
+  })
+
+  # A template stays readable among the group's deployments; a secure parameter does not.
+  parameters_content = jsonencode({ webhooks = { value = var.webhooks } })
 }

@@ -70,25 +70,3 @@ resource "azurerm_resource_group_template_deployment" "pipeline" {
     }]
   })
 }
-
-# The function key with which runs call the app: kept in the app's settings, shown nowhere.
-resource "azurerm_resource_group_template_deployment" "callback" {
-  count               = var.deploy_factory && var.fetch_function_key ? 1 : 0
-  name                = "ebb-callback"
-  resource_group_name = azurerm_resource_group.ebb.name
-  deployment_mode     = "Incremental"
-
-  template_content = jsonencode({
-    "$schema"      = local.arm_schema
-    contentVersion = "1.0.0.0"
-    resources = [{
-      type       = "Microsoft.Web/sites/config"
-      apiVersion = "2024-11-01"
-      name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
-      properties = merge(local.settings, {
-        APPLICATIONINSIGHTS_CONNECTION_STRING = azurerm_application_insights.ebb.connection_string
-        EBB_CALLBACK_KEY                      = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default]"
-      })
-    }]
-  })
-}

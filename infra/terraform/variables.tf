@@ -41,7 +41,7 @@ variable "cosmos_scopes" {
 }
 
 variable "enable_retire" {
-  description = "Whether Ebb may write to the account. Off, its identity cannot change a document, whatever a spec says."
+  description = "Whether Ebb may write to the account, for specs that retire. Off, its identity cannot change a document, whatever a spec says. On, it could change any within cosmos_scopes: name there only what migrations retire from."
   type        = bool
   default     = false
 }

@@ -9,12 +9,14 @@ from sandbox.errors import SandboxError
 Fault = Literal[
     "throttle_first_page",
     "empty_page_with_continuation",
+    "status_403",
     "status_503",
     "reset",
     "slow",
     "truncated_body",
 ]
-Kind = Literal["query", "count", "read", "write", "any"]
+# "any" is any kind of document request; what is asked about the container itself is "metadata".
+Kind = Literal["query", "count", "read", "write", "any", "metadata"]
 # Faults that only make sense for the pages of a query.
 _PAGE_FAULTS = frozenset({"throttle_first_page", "empty_page_with_continuation"})
 
@@ -95,7 +97,8 @@ def fault_rule(spec: dict[str, Any]) -> FaultRule:
 
 
 def _matches(rule: FaultRule, *, origin: str, kind: str, first_page: bool) -> bool:
-    if rule.origin not in (None, origin) or rule.kind not in ("any", kind):
+    kinds = (kind,) if kind == "metadata" else ("any", kind)
+    if rule.origin not in (None, origin) or rule.kind not in kinds:
         return False
     if rule.fault in _PAGE_FAULTS and kind not in ("query", "count"):
         return False

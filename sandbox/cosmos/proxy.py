@@ -29,6 +29,7 @@ REQUEST_BYTES_MAX = 8 * 1024 * 1024
 RESTART = "sandbox-restart"
 _CROSS_PARTITION_NOT_SERVABLE = "1004"
 _RU_RATE_TOO_LARGE = "3200"
+_NO_ROLE = "5301"
 _OK, _NO_CONTENT, _NOT_MODIFIED, _BAD_REQUEST = 200, 204, 304, 400
 # The backing server answers a read or query only when it is told that partitions don't matter.
 _PASSED_REQUEST_HEADERS = (
@@ -118,7 +119,7 @@ class MeteredProxy:
         try:
             if operation.kind in ("read", "write", "query", "count"):
                 return await self._documents(request, operation, body)
-            return await self._metadata(request, operation, body)
+            return await self._about(request, operation, body)
         except Refusal as refusal:
             return _refused(refusal)
 
@@ -180,6 +181,13 @@ class MeteredProxy:
         if fault.fault == "reset":
             _cut(request)
             raise ConnectionResetError
+        if fault.fault == "status_403":
+            raise Refusal(
+                403,
+                "Request blocked by Auth: the principal does not have the required RBAC "
+                "permissions to perform this action.",
+                substatus=_NO_ROLE,
+            )
         if fault.fault == "status_503":
             raise Refusal(503, "Service is currently unavailable, please retry after a while.")
         if fault.fault == "empty_page_with_continuation":
@@ -272,6 +280,18 @@ class MeteredProxy:
         )
 
     # Account, databases, containers
+
+    async def _about(
+        self, request: web.Request, operation: Operation, body: bytes
+    ) -> web.StreamResponse:
+        fault = self._account.faults.meet(
+            origin=origin_of(request.headers.get("user-agent", "")),
+            kind="metadata",
+            first_page=True,
+        )
+        if fault is not None and (answer := await self._before(fault, request)) is not None:
+            return answer
+        return await self._metadata(request, operation, body)
 
     async def _metadata(
         self, request: web.Request, operation: Operation, body: bytes

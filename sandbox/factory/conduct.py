@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from sandbox.errors import SandboxError
 
 # Of a management call, by what it asks; and of a run, decided when it is created or copies.
-CallFault = Literal["status_429", "status_500", "status_503", "lose_reply"]
+CallFault = Literal["status_403", "status_429", "status_500", "status_503", "lose_reply"]
 RunFault = Literal["zombie", "copy_fails", "drop_row", "double_row", "alter_document"]
 FactoryFault = CallFault | RunFault
 CallKind = Literal[

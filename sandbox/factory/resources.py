@@ -88,6 +88,10 @@ class Resources:
         self._kept[kind][name.lower()] = put
         return put
 
+    def drop(self, kind: str, name: str) -> bool:
+        """Take one thing away; whether it was there."""
+        return self._kept[kind].pop(name.lower(), None) is not None
+
 
 def references(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the kind and name of everything that a definition refers to."""

@@ -21,8 +21,13 @@ from sandbox.factory.webhook import CALLBACK_PATH
 
 API_VERSION = "2018-06-01"
 RETRY_AFTER_S = 1
-_STATUS_OF = {"status_429": 429, "status_500": 500, "status_503": 503}
-_CODE_OF = {429: "TooManyRequests", 500: "InternalServerError", 503: "ServiceUnavailable"}
+_STATUS_OF = {"status_403": 403, "status_429": 429, "status_500": 500, "status_503": 503}
+_CODE_OF = {
+    403: "AuthorizationFailed",
+    429: "TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
 
 Data = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -38,6 +43,7 @@ def factory_app(factory: Factory) -> web.Application:
     app.router.add_get(base, routes.answered("read", routes.itself))
     app.router.add_put(one, routes.answered("deploy", routes.put))
     app.router.add_get(one, routes.answered("read", routes.get))
+    app.router.add_delete(one, routes.answered("deploy", routes.delete))
     app.router.add_get(one.rpartition("/")[0], routes.answered("read", routes.all))
     app.router.add_post(one + "/createRun", routes.answered("create_run", routes.create_run))
     app.router.add_post(base + "/queryPipelineRuns", routes.answered("query_runs", routes.query))
@@ -106,6 +112,10 @@ class _Management:
         if _etag(request, "If-None-Match") == found.etag:
             return web.Response(status=304, headers={"ETag": found.etag})
         return web.json_response(self._shown(kind, found), headers={"ETag": found.etag})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        kind, name = _resource_name(request)
+        return web.Response(status=200 if self._factory.resources.drop(kind, name) else 204)
 
     async def all(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"].lower()

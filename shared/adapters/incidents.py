@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from itertools import islice
 
 from azure.data.tables import TableServiceClient
@@ -11,6 +12,7 @@ from shared.adapters.journal import countdown
 from shared.adapters.keys import key
 from shared.adapters.records import packed, unpacked
 from shared.adapters.tables import Table, Write
+from shared.errors import Conflict
 from shared.ports import Incident
 
 
@@ -25,10 +27,8 @@ class TableIncidents:
         self._thing = f"the incidents of {account}"
 
     def record(self, incident: Incident) -> None:
-        digest = hashlib.sha256(incident.text.encode()).hexdigest()[:16]
-        row = f"{countdown(incident.at_s)}|{digest}"
         properties = packed(incident, thing=self._thing)
-        write = Write(kind="put", key=row, thing=self._thing, properties=properties)
+        write = Write(kind="put", key=_row(incident), thing=self._thing, properties=properties)
         self._table.submit(self._partition, [write], thing=self._thing)
 
     def latest(self, *, limit: int) -> tuple[Incident, ...]:
@@ -39,3 +39,12 @@ class TableIncidents:
             unpacked(Incident, row.properties, version="", thing=self._thing)
             for row in islice(rows, limit)
         )
+
+    def remove(self, incident: Incident) -> None:
+        with suppress(Conflict):  # it is gone already
+            self._table.remove(self._partition, [_row(incident)], thing=self._thing)
+
+
+def _row(incident: Incident) -> str:
+    digest = hashlib.sha256(incident.text.encode()).hexdigest()[:16]
+    return f"{countdown(incident.at_s)}|{digest}"

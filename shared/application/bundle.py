@@ -11,6 +11,7 @@ from shared.ports import (
     Callers,
     Clock,
     Factory,
+    FrontDoor,
     History,
     Incidents,
     Journal,
@@ -51,6 +52,7 @@ class Ports:
     factory: Factory
     callbacks: Callbacks
     callers: Callers
+    front_door: FrontDoor
     webhooks: Webhooks
     tellings: Tellings
     telemetry: Telemetry

@@ -1,7 +1,7 @@
 """Examines a deployment from inside: the least harmful call of each port, and what to do about it.
 
 It reads no document and changes no migration. It leaves a message in a queue that nobody reads,
-and removes the blob that it writes.
+and removes the blob that it writes and the incident that its test alert becomes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.domain.alerts import harmless_message
 from shared.domain.slices import Migration, MigrationState
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import EbbError
@@ -23,6 +24,7 @@ METRICS_LAG_MAX_S = 300  # from then on the governor calls a reading stale
 HABITS_SPAN_S = 7 * 86_400
 SKEW_MAX_S = 10  # what planning allows between the source's clock and ours
 SILENCE_MAX_S = 90  # three ticks, after which the board runs out
+INCIDENTS_MAX = 20  # so many others may be recorded between a test alert and the look for it
 
 
 class Verdict(StrEnum):
@@ -82,6 +84,15 @@ class Examining:
             lambda: self._controller(known),
             "look for failures of the function tick; is EBB_TICK_SCHEDULE set?",
         )
+        yield (
+            "alerts",
+            self._alerts,
+            (
+                "Azure Monitor's alerts take the same way with the same key: check "
+                "EBB_CALLBACK_URL and what stands in front of the app, then provision again, "
+                "which fetches the key anew. Ebb keeps to the readings without"
+            ),
+        )
 
     def _board(self) -> str:
         return f"{len(self._ports.boards.read().grants)} sources on it"
@@ -99,11 +110,26 @@ class Examining:
 
     def _controller(self, known: list[Migration]) -> str:
         if not any(each.state is MigrationState.RUNNING for each in known):
-            raise Skip("no migration runs, so nothing is decided")
+            raise Skip("no migration is known to run, so nothing need be decided")
         now_s = self._ports.clock.now_s()
         if not self._ports.journal.entries(since_s=now_s - SILENCE_MAX_S, limit=1):
             raise Fault(f"no decision for {SILENCE_MAX_S} s")
         return "it decides"
+
+    def _alerts(self) -> str:
+        ports = self._ports
+        if ports.front_door.closed:
+            raise Skip(f"not examined: {ports.front_door.closed}")
+        name = f"{QUEUE}-{ports.names.new()}"
+        ports.front_door.alert(
+            harmless_message(name, ports.sources.account, now_s=ports.clock.now_s())
+        )
+        latest = ports.incidents.latest(limit=INCIDENTS_MAX)
+        found = next((each for each in latest if name in each.text), None)
+        if found is None:
+            raise Fault("a test alert was taken there, and is not among this Ebb's incidents")
+        ports.incidents.remove(found)
+        return "a test alert came in by the front door and was recorded"
 
     def _scratch(self) -> Iterator[tuple[str, Look, str]]:
         def scratch() -> str:
@@ -227,7 +253,7 @@ class Examining:
 
 
 def _nothing_registered() -> str:
-    raise Skip("none is registered, so no source and no sink is known; ebb apply one")
+    raise Skip("none is known, so no source and no sink is either; ebb apply one")
 
 
 def _found(what: str, look: Look, advice: str) -> Finding:

@@ -27,3 +27,14 @@ def test_an_incident_recorded_twice_is_kept_once(rooms: Rooms) -> None:
     for text in ("a", "b", "a"):
         incidents.record(an_incident(0, text))
     assert sorted(each.text for each in incidents.latest(limit=10)) == ["a", "b"]
+
+
+def test_an_incident_that_was_a_test_is_removed_alone(rooms: Rooms) -> None:
+    """Others of the same instant stay, and removing it again is no error."""
+    incidents = rooms.incidents()
+    incidents.remove(an_incident(0))
+    for text in ("a", "b"):
+        incidents.record(an_incident(0, text))
+    for _ in range(2):
+        incidents.remove(an_incident(0, "a"))
+        assert incidents.latest(limit=10) == (an_incident(0, "b"),)

@@ -133,3 +133,15 @@ def test_azd_finds_the_app_by_its_tag() -> None:
         assert re.search(rf"azd-service-name.{{1,5}}['\"]{service[1]}['\"]", text(INFRA / name))
     assert "'azd-env-name': environmentName" in text(MAIN)
     assert "EBB_FETCH_FUNCTION_KEY" in azure
+
+
+def test_the_workflow_hands_over_every_variable_that_azd_takes() -> None:
+    """One left out would be deployed with its default: private networking would be opened."""
+    taken = re.findall(r"\$\{(\w+)(?:=([^}]*))?\}", text(INFRA / "main.parameters.json"))
+    workflow = text(INFRA.parent / ".github" / "workflows" / "deploy.yml")
+    given = dict(re.findall(r"^      (\w+): \$\{\{ (.+) \}\}$", workflow, re.MULTILINE))
+    assert sorted({name for name, _ in taken} - set(given)) == []
+    switches = {name: default for name, default in taken if default in {"true", "false"}}
+    assert {name: given[name].rpartition(" || ")[2] for name in switches} == {
+        name: f"'{default}'" for name, default in switches.items()
+    }

@@ -161,13 +161,13 @@ def test_no_parameter_or_output_is_a_secret(path: Path) -> None:
 
 
 def test_keys_are_fetched_only_where_they_are_used() -> None:
-    """The function key goes to the action group and to the factory's setting, and nowhere else."""
+    """The function key goes to the action group and to the app's own setting, and nowhere else."""
     places = {path.name: text(path).count("listKeys(") for path in (*BICEP, *TERRAFORM)}
     assert {name: count for name, count in places.items() if count} == {
         "alerts.bicep": 1,
         "callback.bicep": 1,
         "alerts.tf": 1,
-        "factory.tf": 1,
+        "app.tf": 1,
     }
 
 
@@ -177,3 +177,16 @@ def test_doors_that_need_no_opening_are_shut(place: tuple[str, str], times: int)
     name, line = place
     content = re.sub(r" +", " ", code(INFRA / name))
     assert content.count(line) == times
+
+
+def test_addresses_of_people_stand_in_no_deployments_history() -> None:
+    """Templates and plain parameters stay readable there; only secure parameters do not."""
+    callback = code(INFRA / "modules" / "callback.bicep")
+    assert re.search(r"@secure\(\)\s+param settings object", callback)
+    app = blocks(code(INFRA / "terraform" / "app.tf"), "resource")
+    template = app["callback"]
+    content, _, given = template.partition("parameters_content")
+    assert 'webhooks = { type = "securestring" }' in content
+    assert "EBB_WEBHOOKS" in content
+    assert "var.webhooks" not in content
+    assert "var.webhooks" in given

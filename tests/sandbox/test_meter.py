@@ -291,6 +291,22 @@ def test_an_answer_can_be_503(sandbox: Sandbox) -> None:
     assert refused.value.status_code == 503
 
 
+def test_what_is_asked_about_a_container_meets_faults_of_its_own(sandbox: Sandbox) -> None:
+    """Those leave documents alone, and a fault on documents leaves it alone."""
+    container = container_of(sandbox, fresh())
+    container.create_item({"id": "a", "pk": "p"})
+    sandbox.admin.add_fault("status_403", kind="metadata", times=None)
+    assert container.read_item("a", "p")["id"] == "a"
+    with pytest.raises(CosmosHttpResponseError) as refused:
+        container.read()
+    assert (refused.value.status_code, refused.value.sub_status) == (403, 5301)
+    sandbox.admin.clear_faults()
+    sandbox.admin.add_fault("status_403", times=None)
+    assert container.read()["partitionKey"]["paths"] == ["/pk"]
+    with pytest.raises(CosmosHttpResponseError):
+        container.read_item("a", "p")
+
+
 @pytest.mark.parametrize("fault", ["reset", "truncated_body"])
 def test_a_connection_can_break(sandbox: Sandbox, fault: str) -> None:
     """Before the answer or in the middle of it; never half a document without an error."""

@@ -83,6 +83,15 @@ def test_what_is_not_there_is_not_found(bench: Bench) -> None:
         bench.client.factories.get(GROUP, "another")
 
 
+def test_what_was_deleted_is_not_found(bench: Bench) -> None:
+    """Deleting it again is no error."""
+    bench.deploy("passing", simple(wait("A")))
+    for _ in range(2):
+        bench.client.pipelines.delete(GROUP, FACTORY, "passing")
+        with pytest.raises(ResourceNotFoundError):
+            bench.client.pipelines.get(GROUP, FACTORY, "passing")
+
+
 def test_the_route_wants_a_token(bench: Bench) -> None:
     """Without one the answer is 401, from the same endpoint that serves the metrics."""
     sandbox = bench.sandbox

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.adapters.callers import AnyCaller
+from shared.adapters.frontdoor import NoFrontDoor
 from shared.adapters.memory import (
     MemoryArchives,
     MemoryBoards,
@@ -187,6 +188,7 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
         factory=MemoryFactory(clock),
         callbacks=MemoryCallbacks(),
         callers=AnyCaller(),
+        front_door=NoFrontDoor("there is none in memory"),
         webhooks=MemoryWebhooks(),
         tellings=MemoryTellings(),
         telemetry=MemoryTelemetry(),

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.frontdoor import NoFrontDoor
+from shared.application.alerting import Alerting, Taken
 from shared.application.bundle import Ports
 from shared.application.examining import QUEUE, Examining, Finding, Verdict
 from shared.domain.slices import MigrationState
 from shared.errors import NotFound, PermanentError, TransientError
-from shared.ports import COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
+from shared.ports import COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE, Incident
+from tests.simulation.alerts import message
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import World, make_world
 
@@ -64,6 +67,23 @@ def failing_inside(port: str, method: str, fault: Any = None) -> Callable[[Ports
         return replace(ports, **{port: harmed})
 
     return broken
+
+
+@dataclass(slots=True)
+class OwnDoor:
+    """A front door behind which this very Ebb takes what is posted, or another one."""
+
+    behind: Ports
+    taken: list[Taken]
+    closed: str = ""
+
+    def alert(self, text: str) -> None:
+        self.taken.append(Alerting(self.behind).take(text))
+
+
+def with_door(ports: Ports, behind: Ports) -> tuple[Ports, list[Taken]]:
+    taken: list[Taken] = []
+    return replace(ports, front_door=OwnDoor(behind, taken)), taken
 
 
 def silent(*_: Any, **__: Any) -> Any:
@@ -152,7 +172,7 @@ def test_a_sound_deployment_is_called_sound(world: World) -> None:
     found = examined(world.ports)
     skipped = {what for what, each in found.items() if each.verdict is Verdict.SKIPPED}
     assert at_fault(found) == []
-    assert skipped == {"habits db/c"}
+    assert skipped == {"alerts", "habits db/c"}
     assert set(found) >= {"ledger", "queue", "source db/c", "metrics db/c", "archive archive"}
     assert all(each.advice == "" for each in found.values())
 
@@ -248,3 +268,72 @@ def test_a_passing_failure_is_a_finding_too(world: World) -> None:
     assert at_fault(found) == ["board"]
     assert found["board"].seen == "reading the board: 503"
     assert found["archive archive"].verdict is Verdict.SOUND
+
+
+def test_a_test_alert_is_followed_from_the_front_door_to_its_record(world: World) -> None:
+    """It was taken as any alert is, and could hold nothing."""
+    ports, taken = with_door(world.ports, world.ports)
+    found = examined(ports)
+    assert found["alerts"].verdict is Verdict.SOUND
+    (alert,) = taken
+    assert alert.rule.startswith("ebb-doctor-")
+    assert (alert.sources, alert.held_until_s) == ((), None)
+
+
+def test_a_test_alert_changes_nothing_that_others_see(world: World) -> None:
+    """Not the board, not an alarm that holds, not the incidents of the health page."""
+    Alerting(world.ports).take(message(fired_at_s=world.clock.now_s()))
+    incidents = [Incident(at_s=world.clock.now_s() - n, kind="run", text=str(n)) for n in range(30)]
+    for each in incidents:
+        world.ports.incidents.record(each)
+    board = world.ports.boards.read()
+    before = world.ports.incidents.latest(limit=100)
+    ports, taken = with_door(world.ports, world.ports)
+    assert examined(ports)["alerts"].verdict is Verdict.SOUND
+    assert len(taken) == 1
+    assert world.ports.boards.read() == board
+    assert world.ports.incidents.latest(limit=100) == before
+
+
+def test_two_test_alerts_are_never_the_same(world: World) -> None:
+    """What one examination left behind cannot make the next one believe anything."""
+    ports, taken = with_door(world.ports, world.ports)
+    examined(ports)
+    examined(ports)
+    assert len({each.rule for each in taken}) == 2
+
+
+def test_a_message_that_looks_like_the_doctors_is_read_as_any_other(world: World) -> None:
+    """A name opens nothing and closes nothing: what fires on the account holds."""
+    looks_like_it = message(fired_at_s=world.clock.now_s(), rule="ebb-doctor-1")
+    taken = Alerting(world.ports).take(looks_like_it)
+    assert taken.sources == ("db/c",)
+    assert taken.held_until_s is not None
+
+
+def test_an_alert_that_another_ebb_took_is_a_fault(world: World) -> None:
+    """The address answers, but what it takes does not arrive here."""
+    other = make_world(5)
+    other.clock.advance(600)
+    ports, taken = with_door(world.ports, other.ports)
+    found = examined(ports)
+    assert len(taken) == 1
+    assert at_fault(found) == ["alerts"]
+    assert "not among this Ebb's incidents" in found["alerts"].seen
+    assert "EBB_CALLBACK_URL" in found["alerts"].advice
+
+
+def test_a_front_door_that_refuses_is_a_fault(world: World) -> None:
+    """Whatever refuses the doctor refuses Azure Monitor, too."""
+    ports, _ = with_door(world.ports, world.ports)
+    found = examined(failing("front_door", "alert")(ports))
+    assert at_fault(found) == ["alerts"]
+    assert found["alerts"].seen == REFUSED
+
+
+def test_why_alerts_are_not_examined_is_told(world: World) -> None:
+    """Silence would be taken for soundness."""
+    closed = replace(world.ports, front_door=NoFrontDoor("EBB_CALLBACK_KEY is not set"))
+    found = examined(closed)["alerts"]
+    assert found.verdict is Verdict.SKIPPED
+    assert found.seen == "not examined: EBB_CALLBACK_KEY is not set"

@@ -56,6 +56,10 @@ class MemoryIncidents:
             newest_first = sorted(self._incidents, key=lambda each: -each.at_s)
             return tuple(newest_first[: max(0, limit)])
 
+    def remove(self, incident: Incident) -> None:
+        with self._lock:
+            self._incidents = [each for each in self._incidents if each != incident]
+
 
 class MemoryMetering:
     def __init__(self) -> None:

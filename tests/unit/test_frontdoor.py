@@ -1,0 +1,134 @@
+"""The app's own address, called from outside: what is sent there, and what each answer means."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from shared.adapters.frontdoor import NoFrontDoor, WebFrontDoor
+from shared.domain.alerts import Condition, harmless_message, parse_alert
+from shared.errors import EbbError, PermanentError, TransientError
+from shared.ports import FrontDoor
+from shared.settings import read_settings
+from shared.wiring import azure_ports
+from tests.unit.test_settings import GOOD
+
+KEY = "key-of-a-test"
+NOW_S = 1_800_000_000.25
+
+
+@dataclass(slots=True)
+class Outside:
+    """An address on loopback that keeps what it was told and answers as a test likes."""
+
+    status: int = 202
+    got: list[tuple[str, str | None, str]] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    made = Outside()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            made.got.append((self.path, self.headers["x-functions-key"], body))
+            self.send_response(made.status)
+            self.send_header("location", f"{made.url}/elsewhere")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Keep the tests' output quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield made
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_an_alert_goes_to_the_alerts_address_with_the_key(outside: Outside) -> None:
+    """The key stands in a header and in no address."""
+    WebFrontDoor(outside.url, KEY).alert("an alert")
+    assert outside.got == [("/api/alerts", KEY, "an alert")]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (302, PermanentError, "redirects are not followed"),
+        (308, PermanentError, "name the end in EBB_CALLBACK_URL"),
+        (401, PermanentError, "no longer, this app's function key"),
+        (403, PermanentError, "something in front of the app"),
+        (404, PermanentError, "no Ebb of this version"),
+        (422, PermanentError, "it was not taken"),
+        (429, TransientError, "the app's log tells why"),
+        (500, TransientError, "the app's log tells why"),
+    ],
+)
+def test_a_refusal_says_what_it_means(
+    outside: Outside, status: int, kind: type[EbbError], told: str
+) -> None:
+    """With the status and the address, and never with the key."""
+    outside.status = status
+    with pytest.raises(kind, match=told) as caught:
+        WebFrontDoor(outside.url, KEY).alert("an alert")
+    assert f"{outside.url}/api/alerts: answered {status}" in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert [path for path, _, _ in outside.got] == ["/api/alerts"]
+
+
+def test_an_address_where_nobody_answers_is_told() -> None:
+    """By what happened to the connection."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        with pytest.raises(TransientError, match="ConnectionRefusedError"):
+            WebFrontDoor(url, KEY).alert("an alert")
+
+
+def of_settings(**changed: str) -> FrontDoor:
+    return azure_ports(read_settings({**GOOD, **changed})).front_door
+
+
+def test_without_address_or_key_the_front_door_is_closed() -> None:
+    """It says which settings are missing, and posts nothing."""
+    for given in ({}, {"EBB_CALLBACK_URL": "https://a.test"}, {"EBB_CALLBACK_KEY": KEY}):
+        door = of_settings(**given)
+        assert "EBB_CALLBACK_URL and EBB_CALLBACK_KEY" in door.closed
+        with pytest.raises(PermanentError, match="are not both set"):
+            door.alert("an alert")
+    assert of_settings(EBB_CALLBACK_URL="https://a.test", EBB_CALLBACK_KEY=KEY).closed == ""
+
+
+def test_where_alerts_must_bring_a_token_the_front_door_is_closed() -> None:
+    """Ebb has no such token, and an alert without one is refused unread."""
+    door = of_settings(
+        EBB_CALLBACK_URL="https://a.test",
+        EBB_CALLBACK_KEY=KEY,
+        EBB_ALERT_ISSUER="https://issuer.test",
+        EBB_ALERT_AUDIENCE="ebb",
+    )
+    assert isinstance(door, NoFrontDoor)
+    assert "EBB_ALERT_ISSUER" in door.closed
+
+
+def test_the_doctors_message_is_a_real_alert_that_holds_nothing() -> None:
+    """Azure's own schema, of this account, ended as it began, about no container there is."""
+    alert = parse_alert(harmless_message("ebb-doctor-7", "acct", now_s=NOW_S), now_s=NOW_S)
+    assert alert.rule == "ebb-doctor-7"
+    assert alert.accounts == frozenset({"acct"})
+    assert alert.condition is Condition.RESOLVED
+    assert alert.until_s == alert.at_s == NOW_S
+    assert alert.sources == frozenset({"ebb-doctor-7/ebb-doctor-7"})
+    assert "ebb-doctor-7" in alert.sentence()
