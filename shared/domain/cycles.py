@@ -1,13 +1,17 @@
-"""When a scheduled migration's next cycle is due, and up to where it reaches.
+"""When a scheduled migration's next cycle is due, and what the receipts of each cycle say.
 
 Pure; that a cycle really begins is one conditional write of the migration's record, elsewhere.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
-from shared.domain.slices import RangePlan, Slice
+from shared.domain.coverage import coverage_faults
+from shared.domain.merkle import GrowingTree
+from shared.domain.receipt import Promise, fingerprint_leaves
+from shared.domain.slices import Extent, RangePlan, Slice
 from shared.domain.spec import MigrationSpec
 
 SETTLE_S = 10  # a document's `_ts` is the server's; ten seconds cover any clock that is kept
@@ -46,3 +50,52 @@ def watermark_s(ranges: Iterable[RangePlan], open_slices: Iterable[Slice]) -> in
     frontiers = [plan.frontier_s for plan in ranges]
     unproven = [each.extent.window.lo_s for each in open_slices]
     return min(frontiers + unproven, default=0) or None
+
+
+class ReceiptsUpTo:
+    """A migration's receipts in the order of its slices, gone through boundary by boundary.
+
+    A slice's name begins with where its window begins, and no window crosses a boundary: so the
+    receipts of one cycle are those of the cycle before, and some more behind them.
+    """
+
+    def __init__(self, promises: Iterable[Promise]) -> None:
+        self._beyond = deque(sorted(promises, key=lambda each: each.slice_id))
+        self._tree = GrowingTree()
+        self.extents: list[Extent] = []
+        self.ranges: set[tuple[str, str]] = set()
+        self.documents = 0
+        self._reach_s = 0
+
+    def go_on_to(self, until_s: int | None) -> None:
+        """Take in what begins before a boundary, or all there is."""
+        while self._beyond and (until_s is None or self._beyond[0].extent.window.lo_s < until_s):
+            self._take(self._beyond.popleft())
+
+    def _take(self, promise: Promise) -> None:
+        extent = promise.extent
+        (leaf,) = fingerprint_leaves([(promise.slice_id, promise.receipt_sha256)])
+        self._tree.add(leaf)
+        self.extents.append(extent)
+        self.ranges.add((extent.range.id, extent.range.token))
+        self.documents += promise.documents
+        self._reach_s = max(self._reach_s, extent.window.hi_s)
+
+    @property
+    def beyond(self) -> int:
+        return len(self._beyond)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._tree.root()
+
+    def coverage_faults(self, range_ids: list[str] | None, until_s: int) -> tuple[str, ...]:
+        """What is wrong with the tiling; without ranges, only whether a slice crosses the end.
+
+        Of a tiling that is exact up to a later boundary, nothing else can be wrong.
+        """
+        if range_ids is not None:
+            return coverage_faults(self.extents, range_ids=range_ids, until_s=until_s)
+        if self._reach_s == until_s:
+            return ()
+        return (f"its slices reach {self._reach_s}, and not {until_s}",)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from shared.application.answers import at_utc
 from shared.application.proving import Proof
 from shared.application.verifying import NoNotebook, Notebook, Report, Scope
 from shared.domain.merkle import Step
@@ -67,7 +68,7 @@ def _report_text(report: Report) -> str:
         return "\n".join(
             [head, *(f"  - {f}" for f in report.faults), *([f"  and {more} more"] if more else [])]
         )
-    claim = "complete" if report.complete else "so far (not complete)"
+    claim = _claim(report)
     proven = f"{report.documents:,} documents in {report.receipts} slices proven"
     lines = [f"{report.name}: {proven}, {claim}; fingerprint {report.fingerprint}"]
     if not report.whole:
@@ -80,6 +81,14 @@ def _report_text(report: Report) -> str:
             "their documents were updated or deleted there since"
         )
     return "\n".join(lines)
+
+
+def _claim(report: Report) -> str:
+    if report.complete:
+        return "complete"
+    if report.watermark_s is None:
+        return "so far (not complete)"
+    return f"complete up to {at_utc(report.watermark_s)}, the rest so far"
 
 
 def prove(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -104,7 +113,11 @@ def _proof_text(proof: Proof) -> str:
         f"leaf         {proof.receipt_leaf}",
         *_climb(proof.receipt_steps),
         f"fingerprint  {proof.fingerprint}  "
-        + ("as migration.json says" if proof.complete else "so far: the migration is not complete"),
+        + (
+            f"as {proof.summary} says"
+            if proof.complete
+            else "so far: the migration is not complete"
+        ),
         "",
         "Each leaf is SHA-256(00 + leaf), each line below it SHA-256(01 + left + right).",
     ]
