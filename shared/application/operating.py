@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.domain.board import BOARD_VALID_S
 from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
 from shared.domain.forecast import remaining_s
 from shared.domain.receipt import OWNER
@@ -211,7 +212,9 @@ class Operating:
         running = [
             m.name
             for m in self._ports.ledger.migrations()
-            if m.state is MigrationState.RUNNING and not self._waits_for(m, parse_spec(m.spec_text))
+            if m.state is MigrationState.RUNNING
+            and not _has_just_gone_on(m, now_s)
+            and not self._waits_for(m, parse_spec(m.spec_text))
         ]
         return {
             "healthy": not running or now_s < board.valid_until_s,
@@ -383,6 +386,11 @@ class Operating:
             f"starting {migration.name}: the sink {place} is taken: {seen}; choose another "
             "sink.prefix"
         )
+
+
+def _has_just_gone_on(migration: Migration, now_s: float) -> bool:
+    """A cycle begins before the tick that begins it has decided anything."""
+    return migration.completed_until_s > 0 and now_s - migration.changed_at_s < BOARD_VALID_S
 
 
 def _owner_of(data: bytes | None) -> str:

@@ -31,6 +31,7 @@ PHASES = 6
 STEPS_PER_PHASE = 45
 JUMPS_S = (2 * HOUR_S, 7 * HOUR_S, 13 * HOUR_S, 30 * HOUR_S)
 CALM_BETWEEN = 0.6  # of the phases: the others meet a cycle that is not over
+CHANGES_PER_PHASE = 6  # so that some documents grow cold a second and a third time
 DOCUMENTS = (0, 5, 40, 80)
 SPEC = """
 name: sim
@@ -114,6 +115,9 @@ def lived(seed: int) -> Days:
 def _phase(days: Days) -> None:
     run = days.run
     unleash(run)
+    for _ in range(run.rng.randrange(CHANGES_PER_PHASE)):
+        run.around.change_document()
+        run.around.create_document()
     for _ in range(STEPS_PER_PHASE):
         step(run)
         days.look()

@@ -10,7 +10,7 @@ from tests.audit.archives import audited, dump
 from tests.simulation.cycles import archived, ends, lived
 from tools import audit
 
-SEEDS = range(24)
+SEEDS = range(16)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
