@@ -302,7 +302,8 @@ class Controller:
                     f"as {stuck[0].id}: {stuck[0].error}",
                 )
             return
-        actions[f"{name}.completed"] = Completion(self._ports, view).run()
+        if Completion(self._ports, view).run():
+            actions[f"{name}.completed"] = True
 
 
 class Completion:

@@ -35,7 +35,7 @@ def _begun(ports: Ports, migration: Migration, actions: dict[str, Any]) -> Migra
     try:
         begun = ports.ledger.put_migration(migration.reopened(until_s, reason=reason, now_s=now_s))
     except TransientError as error:
-        actions[f"{migration.name}.cycle"] = str(error)
+        actions[f"{migration.name}.error"] = f"beginning the next cycle: {error}"
         return migration
-    actions[f"{migration.name}.cycle"] = until_s
+    actions[f"{migration.name}.cycle"] = reason
     return begun

@@ -44,7 +44,7 @@
   const STATES = ["planned", "copying", "copied", "validating", "failed", "quarantined", "proven"];
   const EVENTS = {
     halted: "Halted", completed: "Completed", error: "Error", conflict: "Conflict",
-    surveyed: "Surveyed", runs_ended: "Factory runs ended",
+    cycle: "Cycle begun", surveyed: "Surveyed", runs_ended: "Factory runs ended",
   };
 
   class KeyWanted extends Error {}
@@ -340,6 +340,8 @@
       ["Foretold at the start", span(one.forecast_s)],
       ["Started", one.started_at_s ? moment(one.started_at_s) : DASH],
       ...(one.completed_at_s ? [["Completed", moment(one.completed_at_s)]] : []),
+      ["Archived and proven up to", one.watermark_s ? moment(one.watermark_s) : DASH],
+      ...(one.next_cycle_s ? [["Next cycle", moment(one.next_cycle_s)]] : []),
       ...(one.fingerprint ? [["Fingerprint", one.fingerprint]] : []),
     ], fact);
     fill("cost", [
@@ -373,7 +375,7 @@
   }
 
   function showVerbs(one) {
-    const verbs = Object.keys(VERBS).filter((verb) => VERBS[verb].states.includes(one.state));
+    const verbs = Object.keys(VERBS).filter((verb) => VERBS[verb].states.includes(one.state) || (verb === "stop" && one.next_cycle_s));
     const held = at("verbs").contains(document.activeElement);
     fill("verbs", verbs.map((verb) => [verb, one.name]), ([verb, name]) => {
       const button = element("button", VERBS[verb].label, { type: "button" });

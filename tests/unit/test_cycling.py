@@ -70,10 +70,11 @@ def test_the_next_cycle_begins_at_the_tick_when_it_is_due() -> None:
     """Its boundary is one interval on, the watermark stays until the new windows are proven."""
     world = scheduled()
     until_due(world)
-    world.calm.controller.tick()
+    (entry,) = world.calm.controller.tick()
     migration = world.ports.ledger.migration("sim")
     assert (migration.state, migration.until_s) == (MigrationState.RUNNING, COLD_S + EVERY_S)
-    assert "next cycle: what was last written before 2027-01-14 14:00:00 UTC" in migration.reason
+    assert migration.reason == entry.actions["sim.cycle"]
+    assert migration.reason == "next cycle: what was last written before 2027-01-14 14:00:00 UTC"
     status = world.calm.operating.status("sim").as_dict()
     assert (status["watermark_s"], status["next_cycle_s"]) == (COLD_S, None)
     assert world.calm.operating.health()["healthy"]
@@ -228,7 +229,7 @@ def test_a_conflict_at_the_beginning_waits_for_the_next_tick() -> None:
     world.calm.operating.stop("sim")
     actions: dict[str, Any] = {}
     assert begin_cycles(world.ports, known, actions) == known
-    assert "changed" in actions["sim.cycle"]
+    assert "changed" in actions["sim.error"]
     assert state(world) is MigrationState.STOPPED
 
 
@@ -376,5 +377,5 @@ def test_trouble_at_the_beginning_of_a_cycle_stops_no_tick() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(world.ports.ledger), "put_migration", lambda _self, each: busy(each))
         begin_cycles(world.ports, world.ports.ledger.migrations(), actions)
-    assert actions == {"sim.cycle": "busy"}
+    assert actions == {"sim.error": "beginning the next cycle: busy"}
     assert issubclass(Conflict, TransientError)
