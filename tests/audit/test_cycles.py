@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.audit.archives import audited, kinds, told
 from tests.audit.forging import Forger
 from tools import audit
 
+HOUSE = Path(__file__).parents[2]
 SUMMARY_KINDS = {
     "ebb_migration": {"unreadable"},
     "name": {"migration"},
@@ -29,6 +32,18 @@ def summaries(folder: Path) -> list[Path]:
 
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+
+
+def test_the_documented_line_shows_newest_versions_only(cycles: Path) -> None:
+    """As docs/design.md has it, only with this archive's folder."""
+    design = (HOUSE / "docs" / "design.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```sql\n(.*?)```", design, re.DOTALL)
+    query = line.replace("archive/billing", str(cycles)).strip().removesuffix(";")
+    ids = duckdb.sql(f"SELECT id FROM read_parquet('{cycles}/data/**/*.parquet')").fetchall()
+    shown = duckdb.sql(f"SELECT id, document FROM ({query})").fetchall()
+    assert len(ids) == len(set(ids)) + 1 == len(shown) + 1
+    bodies = {key: json.loads(document)["body"] for key, document in shown}
+    assert bodies["doc-002"] == "newer"
 
 
 def test_each_cycles_fingerprint_can_have_been_noted_down(originals: dict[str, Path]) -> None:

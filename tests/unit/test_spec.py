@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from shared.domain.spec import SPEC_BYTES_MAX, parse_spec, spec_from, spec_text
 from shared.errors import Fault, Invalid
 from tests.unit.samples import SPEC, a_spec
 
+HOUSE = Path(__file__).parents[2]
 FULL = """
 name: orders-2025
 source: {account: shop, database: sales, container: orders, partition_key: [/tenant, /user/id]}
@@ -279,7 +281,9 @@ def test_what_was_seen_is_shown_in_part_only() -> None:
 
 
 def test_a_schedule_says_how_often() -> None:
-    """A duration, and None where nothing is to go on by itself."""
+    """A duration, as the example has it; None where nothing is to go on by itself."""
+    example = parse_spec((HOUSE / "examples" / "continuous.yaml").read_text("utf-8"))
+    assert example.schedule == a_spec(SPEC + "schedule: {every: 1d}").schedule
     spec = a_spec(SPEC + "schedule: {every: 24h}\n")
     assert spec.schedule is not None
     assert spec.schedule.every == 86_400
