@@ -165,14 +165,14 @@ class Controller:
 
     def _view(self, migration: Migration, actions: dict[str, Any]) -> Plans | None:
         spec = parse_spec(migration.spec_text)
+        ledger = self._ports.ledger
         try:
-            progress = self._ports.ledger.progress(migration.name)
+            ranges = self._planning.extend_ranges(migration, ledger.ranges(migration.name))
+            progress = ledger.progress(migration.name)
             if progress is None:
                 self._planning.register_ranges(migration, spec)
-            ranges = self._planning.extend_ranges(
-                migration, self._ports.ledger.ranges(migration.name)
-            )
-            progress = self._ports.ledger.progress(migration.name)
+                ranges = ledger.ranges(migration.name)
+                progress = ledger.progress(migration.name)
         except TransientError as error:
             actions[f"{migration.name}.error"] = str(error)
             return None
@@ -186,7 +186,7 @@ class Controller:
             spec=spec,
             progress=progress,
             ranges=ranges,
-            slices=self._ports.ledger.open_slices(migration.name),
+            slices=ledger.open_slices(migration.name),
         )
 
     def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:

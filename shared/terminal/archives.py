@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from shared.application.answers import at_utc
 from shared.application.proving import Proof
 from shared.application.verifying import NoNotebook, Notebook, Report, Scope
 from shared.domain.merkle import Step
 from shared.errors import Refused
 from shared.terminal.console import DONE, PROBLEM, Terminal
 from shared.terminal.notebook import FileNotebook
-from shared.terminal.page import report_page
+from shared.terminal.page import extent, report_page
 from shared.wiring import App
 
 
@@ -68,9 +67,8 @@ def _report_text(report: Report) -> str:
         return "\n".join(
             [head, *(f"  - {f}" for f in report.faults), *([f"  and {more} more"] if more else [])]
         )
-    claim = _claim(report)
     proven = f"{report.documents:,} documents in {report.receipts} slices proven"
-    lines = [f"{report.name}: {proven}, {claim}; fingerprint {report.fingerprint}"]
+    lines = [f"{report.name}: {proven}, {extent(report)}; fingerprint {report.fingerprint}"]
     if not report.whole:
         lines.append(f"  a sample: the blobs of {report.slices_read} slices were read")
     if report.slices_known:
@@ -81,14 +79,6 @@ def _report_text(report: Report) -> str:
             "their documents were updated or deleted there since"
         )
     return "\n".join(lines)
-
-
-def _claim(report: Report) -> str:
-    if report.complete:
-        return "complete"
-    if report.watermark_s is None:
-        return "so far (not complete)"
-    return f"complete up to {at_utc(report.watermark_s)}, the rest so far"
 
 
 def prove(options: argparse.Namespace, terminal: Terminal) -> int:
