@@ -332,7 +332,8 @@
     put("expected", expected === null ? "documents proven; not surveyed yet" : `of ${count(expected)} documents proven (${percent(part)})`);
     at("bar").value = part;
     put("pace", one.pace);
-    const end = one.eta_s === null ? "" : `, about ${clock(Date.now() / 1000 + one.eta_s, { dateStyle: "medium", timeStyle: "short" })}`;
+    const day = (at_s) => clock(at_s, { dateStyle: "medium", timeStyle: "short" });
+    const end = one.eta_s === null ? "" : `, about ${day(Date.now() / 1000 + one.eta_s)}`;
     fill("facts", [
       ["Time left", `${span(one.eta_s)}${end}`],
       ["Budget of its source", rate(one.ru.budget_per_s)],
@@ -340,8 +341,8 @@
       ["Foretold at the start", span(one.forecast_s)],
       ["Started", one.started_at_s ? moment(one.started_at_s) : DASH],
       ...(one.completed_at_s ? [["Completed", moment(one.completed_at_s)]] : []),
-      ["Archived and proven up to", one.watermark_s ? moment(one.watermark_s) : DASH],
-      ...(one.next_cycle_s ? [["Next cycle", moment(one.next_cycle_s)]] : []),
+      ["Proven up to", one.watermark_s ? day(one.watermark_s) : DASH],
+      ...(one.next_cycle_s ? [["Next cycle", day(one.next_cycle_s)]] : []),
       ...(one.fingerprint ? [["Fingerprint", one.fingerprint]] : []),
     ], fact);
     fill("cost", [
