@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("start", "let a migration run"),
         ("pause", "spend nothing until resumed"),
         ("resume", "go on after a pause or a halt"),
-        ("stop", "end the run; what is proven stays"),
+        ("stop", "end the run and the schedule; what is proven stays"),
     ):
         _add(commands, verb, text, migrations.change, "name")
     status = _add(commands, "status", "how migrations stand", migrations.status)

@@ -9,6 +9,7 @@ The archive's contract is section 10 of docs/design.md; what a verdict means is 
 from __future__ import annotations
 
 import argparse
+import bisect
 import datetime as dt
 import hashlib
 import http.client
@@ -59,6 +60,9 @@ class Unreachable(Exception):
 
 class Broken(Exception):
     """A file has not the form that the contract gives it; the message says in what."""
+
+
+CYCLE = re.compile(r"cycles/([0-9]{10})\.json")
 
 
 class Key(NamedTuple):
@@ -383,6 +387,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _utc(at_s: int) -> str:
+    return f"{dt.datetime.fromtimestamp(at_s, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def month_of(at_s: int) -> str:
     day = dt.datetime.fromtimestamp(at_s, dt.UTC)
     return f"year={day.year:04d}/month={day.month:02d}"
@@ -604,9 +612,10 @@ class Extent(NamedTuple):
     slice_id: str
 
 
-def tiling(extents: Iterable[Extent], until_s: int | None) -> Iterator[tuple[str, str]]:
-    """Gaps and overlaps of one range's slices over [0, until), and of the parts of a window."""
-    at_s = 0
+def tiling(
+    extents: Iterable[Extent], until_s: int | None, at_s: int = 0
+) -> Iterator[tuple[str, str]]:
+    """Gaps and overlaps of one range's slices over [at, until), and of the parts of a window."""
     for (lo_s, hi_s), parts in groupby(sorted(extents, key=lambda e: e[:3]), key=lambda e: e[:2]):
         if lo_s > at_s:
             yield "gap", f"no slice covers [{at_s}, {lo_s})"
@@ -628,6 +637,19 @@ def tiling(extents: Iterable[Extent], until_s: int | None) -> Iterator[tuple[str
         yield "overlap", f"slices reach {at_s}, and the migration ends at {until_s}"
 
 
+class Boundary(NamedTuple):
+    """Up to where a cycle reached, and what stood there by then; cycles/UNTIL.json claims it."""
+
+    until_s: int
+    slices: int
+    documents: int
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return f"cycles/{self.until_s:010d}.json"
+
+
 class Audit:
     """One pass over an archive; memory grows with the number of slices, not of documents."""
 
@@ -636,6 +658,10 @@ class Audit:
         self._keys = keys
         self._fingerprint = Tree()
         self._slices: list[str] = []
+        cycles = [found for name in place.sizes if (found := CYCLE.fullmatch(name))]
+        is_one = "migration.json" in place.sizes  # an archive has that or cycles, never both
+        self._ends = [] if is_one else sorted(int(found[1]) for found in cycles)
+        self._boundaries: list[Boundary] = []
         self._named = {"owner.json", "migration.json"}
         self._facts: dict[str, Any] = {}
         self._ranges: dict[str, list[Extent]] = {}
@@ -650,20 +676,37 @@ class Audit:
         receipts = re.compile(r"receipts/(.*)\.json", re.DOTALL)
         self._slices = sorted(m[1] for name in self._place.sizes if (m := receipts.fullmatch(name)))
         for number in range(len(self._slices)):
+            self._bound(number)
             self._slice(number)
+        self._bound(len(self._slices))
         for name in sorted(self._place.sizes.keys() - self._named):
-            if name.startswith(("data/", "manifests/", "receipts/")):
+            if name.startswith(("data/", "manifests/", "receipts/", "cycles/")):
                 self._add("stranger", name, "no sound receipt names it")
         self._doubled()
         root = self._fingerprint.root()
-        complete = "migration.json" in self._place.sizes
-        self._migration(root, complete=complete)
-        if noted not in {None, root}:
+        whole = "migration.json" in self._place.sizes
+        if self._boundaries:
+            self._cycles()
+        else:
+            self._migration(root, complete=whole)
+        if noted not in {None, root, *(each.fingerprint for each in self._boundaries)}:
             self._add("fingerprint", "receipts/", f"they give {root}, not the one noted down")
-        return self._report(root, complete=complete)
+        ended = bool(self._boundaries) and self._boundaries[-1].slices == len(self._slices)
+        return self._report(root, complete=whole or ended)
+
+    def _bound(self, number: int) -> None:
+        """Take note of each boundary that lies before a slice: its name tells where it begins."""
+        begin = self._slices[number] if number < len(self._slices) else None
+        at = len(self._boundaries)
+        while at < len(self._ends) and (begin is None or begin >= f"{self._ends[at]:010d}"):
+            root = self._fingerprint.root()
+            self._boundaries.append(Boundary(self._ends[at], number, self._documents, root))
+            self._named.add(self._boundaries[-1].name)
+            at += 1
 
     def _report(self, root: str, *, complete: bool) -> dict[str, Any]:
-        known = ("data/", "manifests/", "receipts/", "owner.json", "migration.json")
+        known = ("data/", "manifests/", "receipts/", "cycles/", "owner.json", "migration.json")
+        newest = self._boundaries[-1] if self._boundaries else None
         counts, first = self._findings.counts, self._findings.first
         return {
             "verdict": "not proven" if counts else "proven",
@@ -673,6 +716,8 @@ class Audit:
             "document_bytes": self._document_bytes,
             "parquet_bytes": self._parquet_bytes,
             "fingerprint": root,
+            "cycles": len(self._boundaries),
+            "newest_cycle": newest and newest._asdict(),
             "gaps": self._gaps,
             "not_looked_at": sum(not name.startswith(known) for name in self._place.sizes),
             "faults": {kind: {"count": counts[kind], "first": first[kind]} for kind in counts},
@@ -797,8 +842,13 @@ class Audit:
         self._document_bytes += size
 
     def _doubled(self) -> None:
-        """A document lies in one window of one range, so two slices with it have one too many."""
+        """In one cycle a document lies in one window of one range, so two slices have it once more.
+
+        What was updated after a cycle took it may stand in a later one, in its newer version.
+        """
         for digest, one, other in self._keys.doubled():
+            if self._cycle_of(one) < self._cycle_of(other):
+                continue
             manifest, key = manifest_name(self._slices[other]), None
             if self._findings.counts.get("duplicate", 0) < NAMED_MAX:
                 with self._place.open(manifest) as file:
@@ -806,8 +856,11 @@ class Audit:
                     key = next((each for each in keys if key_digest(each) == digest), None)
             self._add("duplicate", manifest, f"also in slice {self._slices[one]}", key)
 
+    def _cycle_of(self, number: int) -> int:
+        return bisect.bisect_right(self._boundaries, number, key=lambda each: each.slices)
+
     def _json(self, name: str, form: Any) -> Any:
-        """One of the two files about the whole, or None."""
+        """A file about the whole or about a cycle, or None."""
         if name not in self._place.sizes:
             self._add("missing", name, "every archive has one")
             return None
@@ -823,38 +876,80 @@ class Audit:
         name = "migration.json"
         claimed = self._json(name, MIGRATION) if complete else None
         if claimed is None:
-            self._coverage(set(self._ranges), None)
+            self._coverage(name, set(self._ranges), None)
             return
-        if claimed["fingerprint"] != root:
-            self._add("fingerprint", name, f"its receipts give {root}")
-        for what, found in (("receipts", len(self._slices)), ("documents", self._documents)):
+        end = Boundary(claimed["until_s"], len(self._slices), self._documents, root)
+        self._claims(name, claimed, end)
+        self._coverage(name, {each["id"] for each in claimed["ranges"]}, claimed["until_s"])
+
+    def _claims(self, name: str, claimed: Any, end: Boundary) -> None:
+        """What a summary says of the receipts up to its end."""
+        if claimed["fingerprint"] != end.fingerprint:
+            self._add("fingerprint", name, f"its receipts give {end.fingerprint}")
+        if claimed["until_s"] != end.until_s:
+            self._add("count", name, f"it speaks of {claimed['until_s']}, and its name does not")
+        for what, found in (("receipts", end.slices), ("documents", end.documents)):
             if claimed[what] != found:
                 self._add("count", name, f"it says {claimed[what]} {what} and there are {found}")
         self._agree(name, "migration", {"name": claimed["name"], "uid": claimed["uid"]})
         for each in claimed["ranges"]:
             self._agree(name, f"the token of range {each['id']}", each["token"])
-        self._coverage({each["id"] for each in claimed["ranges"]}, claimed["until_s"])
 
-    def _coverage(self, range_ids: set[str], until_s: int | None) -> None:
+    def _cycles(self) -> None:
+        """Each cycle's claims; slices tile up to the newest one's end, and cross no older one's.
+
+        What lies beyond belongs to a cycle that is not complete, so gaps there are only counted.
+        """
+        range_ids = set(self._ranges)
+        for each in self._boundaries:
+            claimed = self._json(each.name, MIGRATION)
+            if claimed is not None:
+                self._claims(each.name, claimed, each)
+                range_ids = {each["id"] for each in claimed["ranges"]}
+                self._agree(each.name, "its ranges", sorted(range_ids))
+        for range_id, extents in sorted(self._ranges.items()):
+            for extent in extents:
+                crossed = bisect.bisect_right(self._ends, extent.lo_s)
+                if crossed < bisect.bisect_left(self._ends, extent.hi_s):
+                    seen = f"range {range_id}: {extent.slice_id} crosses its end"
+                    self._add("overlap", self._boundaries[crossed].name, seen)
+        newest = self._boundaries[-1]
+        self._coverage(newest.name, range_ids, newest.until_s)
+
+    def _coverage(self, name: str, range_ids: set[str], until_s: int | None) -> None:
+        end_s = self._ends[-1] if self._ends else math.inf
         for range_id in sorted(self._ranges.keys() | range_ids):
             if range_id not in range_ids:
-                self._add("overlap", "migration.json", f"it does not have range {range_id}")
-            for kind, seen in tiling(self._ranges.get(range_id, []), until_s):
-                if kind == "gap" and until_s is None:
-                    self._gaps += 1
-                else:
-                    self._add(kind, "receipts/", f"range {range_id}: {seen}")
+                self._add("overlap", name, f"it does not have range {range_id}")
+            extents = self._ranges.get(range_id, [])
+            self._tiles(range_id, [e for e in extents if e.lo_s < end_s], until_s)
+            if self._ends:
+                later = [e for e in extents if e.lo_s >= end_s]
+                self._tiles(range_id, later, None, self._ends[-1])
+
+    def _tiles(
+        self, range_id: str, extents: list[Extent], until_s: int | None, at_s: int = 0
+    ) -> None:
+        for kind, seen in tiling(extents, until_s, at_s):
+            if kind == "gap" and until_s is None:
+                self._gaps += 1
+            else:
+                self._add(kind, "receipts/", f"range {range_id}: {seen}")
 
 
 def sentences(report: Mapping[str, Any]) -> Iterator[str]:
     """The report for people; what comes from the archive is quoted and cannot steer a terminal."""
-    state = (
-        "complete" if report["complete"] else "so far (not complete: there is no migration.json)"
-    )
+    state, newest = "complete", report["newest_cycle"]
+    if not report["complete"]:
+        state = "so far (not complete: there is no migration.json)"
+        if newest is not None:
+            state = f"so far; {newest['slices']:,} slices up to {_utc(newest['until_s'])} complete"
     yield f"PROVEN: {state}" if report["verdict"] == "proven" else "NOT PROVEN"
     yield f"documents    {report['documents']:,} in {report['slices']:,} slices"
     yield f"bytes        {report['document_bytes']:,}, as Parquet {report['parquet_bytes']:,}"
     yield f"fingerprint  {report['fingerprint']}"
+    if newest is not None:
+        yield f"newest cycle {newest['fingerprint']}, of {report['cycles']:,}"
     if report["gaps"]:
         yield f"gaps         {report['gaps']:,} between slices: not proven yet, or taken away"
     if report["not_looked_at"]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from shared.application.bundle import Ports
 from shared.application.conducting import Conducting
+from shared.application.cycling import begin_cycles
 from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
 from shared.application.measuring import measure_decision, measure_progress
@@ -25,10 +26,10 @@ from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
 from shared.domain.forecast import whole_s
 from shared.domain.halts import Halt, Halting
-from shared.domain.receipt import SUMMARY, fingerprint
+from shared.domain.receipt import fingerprint, summary_name
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
-from shared.domain.slices import Migration, MigrationState, SliceState
+from shared.domain.slices import Migration, MigrationState, Slice, SliceState
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
@@ -73,9 +74,9 @@ class Controller:
 
     def _tick(self, held: Held) -> tuple[Entry, ...]:
         board = self._ports.boards.read()
-        known = self._ports.ledger.migrations()
-        spending = _spending(known, board.compared(self._ports.clock.now_s()))
         actions: dict[str, Any] = {}
+        known = begin_cycles(self._ports, self._ports.ledger.migrations(), actions)
+        spending = _spending(known, board.compared(self._ports.clock.now_s()))
         post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
         if not spending:
@@ -164,11 +165,14 @@ class Controller:
 
     def _view(self, migration: Migration, actions: dict[str, Any]) -> Plans | None:
         spec = parse_spec(migration.spec_text)
+        ledger = self._ports.ledger
         try:
-            progress = self._ports.ledger.progress(migration.name)
+            ranges = self._planning.extend_ranges(migration, ledger.ranges(migration.name))
+            progress = ledger.progress(migration.name)
             if progress is None:
                 self._planning.register_ranges(migration, spec)
-                progress = self._ports.ledger.progress(migration.name)
+                ranges = ledger.ranges(migration.name)
+                progress = ledger.progress(migration.name)
         except TransientError as error:
             actions[f"{migration.name}.error"] = str(error)
             return None
@@ -181,8 +185,8 @@ class Controller:
             migration=migration,
             spec=spec,
             progress=progress,
-            ranges=self._ports.ledger.ranges(migration.name),
-            slices=self._ports.ledger.open_slices(migration.name),
+            ranges=ranges,
+            slices=ledger.open_slices(migration.name),
         )
 
     def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:
@@ -266,12 +270,12 @@ class Controller:
         progress = view.progress
         if progress.forecast_s is not None or share.ru_per_s <= 0 or not progress.ru_per_document:
             return
-        ru = progress.documents_expected * progress.ru_per_document
+        ru = progress.documents_left * progress.ru_per_document
         begun_s = max(0.0, self._ports.clock.now_s() - progress.started_at_s)
         noted = replace(
             progress,
             forecast_s=whole_s(ru, share.ru_per_s, begun_s=begun_s),
-            forecast_ru=ru * _readings(view),
+            forecast_ru=progress.ru_spent + ru * _readings(view),
         )
         self._ports.ledger.commit(view.migration.name, Change(progress=noted))
 
@@ -298,20 +302,23 @@ class Controller:
                     f"as {stuck[0].id}: {stuck[0].error}",
                 )
             return
-        Completion(self._ports, view).run()
-        actions[f"{name}.completed"] = True
+        if Completion(self._ports, view).run():
+            actions[f"{name}.completed"] = True
 
 
 class Completion:
-    """The end of a migration: coverage checked, the summary written once, the state moved on."""
+    """The end of a migration or cycle: coverage checked, summary written once, state moved on."""
 
     def __init__(self, ports: Ports, view: Plans) -> None:
         self._ports = ports
         self._view = view
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Whether it is complete by this; not if somebody else moved it on meanwhile."""
         view = self._view
         done = list(self._ports.ledger.done_slices(view.migration.name))
+        if not self._is_due(self._ports.ledger.migration(view.migration.name)):
+            return False
         faults = coverage_faults(
             (each.extent for each in done),
             range_ids=[plan.range.id for plan in view.ranges],
@@ -322,10 +329,20 @@ class Completion:
                 Halt.NOT_COVERED, f"receipts do not cover the cold range: {'; '.join(faults)}"
             )
         root = fingerprint((each.id, each.receipt_sha256) for each in done)
-        self._write_summary(root)
-        self._record(root)
+        self._write_summary(root, done)
+        return self._record(root)
 
-    def _write_summary(self, root: str) -> None:
+    def _is_due(self, migration: Migration) -> bool:
+        """Not if it was ended meanwhile, and perhaps begun anew, by whoever came after us.
+
+        A boundary moves before any slice is planned beyond it, so slices that were read before
+        the record all lie within the boundary that is compared here.
+        """
+        running = migration.state is MigrationState.RUNNING
+        return running and migration.until_s == self._view.migration.until_s
+
+    def _write_summary(self, root: str, done: list[Slice]) -> None:
+        """Its numbers are counted here: the totals were read before the last slice ended."""
         view = self._view
         archive = self._ports.archives.open(view.spec.sink.container, view.spec.sink.prefix)
         body = {
@@ -334,38 +351,39 @@ class Completion:
             "uid": view.migration.uid,
             "until_s": view.migration.until_s,
             "ranges": [{"id": p.range.id, "token": p.range.token} for p in view.ranges],
-            "receipts": view.progress.slices_proven,
-            "documents": view.progress.documents_proven,
+            "receipts": len(done),
+            "documents": sum(each.staged.documents for each in done if each.staged),
             "fingerprint": root,
         }
         data = json.dumps(body, indent=1, sort_keys=True).encode()
-        if not archive.put_if_absent(SUMMARY, data) and archive.read(SUMMARY) != data:
+        name = summary_name(view.spec, view.migration.until_s)
+        if not archive.put_if_absent(name, data) and archive.read(name) != data:
             raise Halting(
                 Halt.FOREIGN_SUMMARY,
-                f"{SUMMARY} in the sink differs from what was proven; someone else wrote it",
+                f"{name} in the sink differs from what was proven; someone else wrote it",
             )
 
-    def _record(self, root: str) -> None:
+    def _record(self, root: str) -> bool:
         now_s = self._ports.clock.now_s()
         name = self._view.migration.name
+        migration = self._ports.ledger.migration(name)
+        if not self._is_due(migration):
+            return False
         progress = self._ports.ledger.progress(name)
         if progress is None:
             raise NotFound(f"completing {name}: its progress record is gone")
         finished = replace(progress, fingerprint=root, completed_at_s=now_s)
         self._ports.ledger.commit(name, Change(progress=finished))
-        migration = self._ports.ledger.migration(name)
-        if migration.state is MigrationState.RUNNING:
-            text = (
-                f"{progress.documents_proven} documents proven in {progress.slices_proven} slices"
-            )
-            self._ports.ledger.put_migration(
-                migration.moved(MigrationState.COMPLETED, reason=text, now_s=now_s)
-            )
+        text = f"{progress.documents_proven} documents proven in {progress.slices_proven} slices"
+        self._ports.ledger.put_migration(
+            migration.moved(MigrationState.COMPLETED, reason=text, now_s=now_s)
+        )
+        return True
 
 
 def _spending(known: tuple[Migration, ...], compared: frozenset[str]) -> list[Migration]:
     """Those running whose predecessors are complete, and those compared; urgent ones first."""
-    complete = {m.name for m in known if m.state is MigrationState.COMPLETED}
+    complete = {m.name for m in known if m.has_completed}
     running = [m for m in known if m.state is MigrationState.RUNNING]
     ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]
     ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.domain.board import BOARD_VALID_S
+from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
 from shared.domain.forecast import remaining_s
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
@@ -19,13 +21,13 @@ from shared.domain.spec import MigrationSpec, parse_spec, spec_text
 from shared.errors import Fault, Invalid, NotFound, PermanentError, Refused, WrongState
 from shared.ports import Change, Entry
 
-SETTLE_S = 10  # a document's `_ts` is the server's; ten seconds cover any clock that is kept
 QUARANTINED_SHOWN_MAX = 20
 DECISIONS_MAX = 1_000
 INCIDENTS_SHOWN_MAX = 10
 
 _STARTABLE = {MigrationState.REGISTERED, MigrationState.STOPPED}
 _STOPPABLE = {MigrationState.RUNNING, MigrationState.PAUSED, MigrationState.HALTED}
+_STOPPABLE_SCHEDULED = _STOPPABLE | {MigrationState.COMPLETED}
 _RESUMABLE = {MigrationState.PAUSED, MigrationState.HALTED}
 
 
@@ -37,6 +39,8 @@ class Status:
     spec: MigrationSpec
     progress: Progress | None
     slices: tuple[Slice, ...]
+    watermark_s: int | None
+    """Everything last written before this second is archived and proven."""
     budget_ru_per_s: float
     share_ru_per_s: float
     pace_reason: str
@@ -53,8 +57,14 @@ class Status:
             return None
         if self.migration.state is not MigrationState.RUNNING or self.share_ru_per_s <= 0:
             return None
-        left = progress.documents_expected - progress.documents_proven - progress.superseded
-        return remaining_s(max(0, left) * progress.ru_per_document, self.share_ru_per_s)
+        ru = progress.documents_left * progress.ru_per_document
+        return remaining_s(ru, self.share_ru_per_s)
+
+    @property
+    def next_cycle_s(self) -> int | None:
+        """From when the schedule goes on; None unless the migration waits for that."""
+        waits = self.migration.state is MigrationState.COMPLETED
+        return due_at_s(self.spec, self.migration.until_s) if waits else None
 
     def as_dict(self) -> dict[str, Any]:
         progress = self.progress or Progress(migration=self.migration.name)
@@ -67,6 +77,8 @@ class Status:
             "engine": self.spec.engine,
             "priority": self.spec.priority,
             "cold_until_s": self.migration.until_s,
+            "watermark_s": self.watermark_s,
+            "next_cycle_s": self.next_cycle_s,
             "documents": {
                 "expected": progress.documents_expected if progress.surveyed else None,
                 "proven": progress.documents_proven,
@@ -167,8 +179,10 @@ class Operating:
         return self._move(name, "pause", {MigrationState.RUNNING}, MigrationState.PAUSED)
 
     def stop(self, name: str) -> Migration:
-        """End the run; what is proven stays, and start goes on from there."""
-        return self._move(name, "stop", _STOPPABLE, MigrationState.STOPPED)
+        """End the run, and the schedule; what is proven stays, and start goes on from there."""
+        spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+        allowed = _STOPPABLE if spec.schedule is None else _STOPPABLE_SCHEDULED
+        return self._move(name, "stop", allowed, MigrationState.STOPPED)
 
     def resume(self, name: str) -> Migration:
         """Go on after a pause or a halt; quarantined slices get new attempts."""
@@ -198,7 +212,9 @@ class Operating:
         running = [
             m.name
             for m in self._ports.ledger.migrations()
-            if m.state is MigrationState.RUNNING and not self._waits_for(m, parse_spec(m.spec_text))
+            if m.state is MigrationState.RUNNING
+            and not _has_just_gone_on(m, now_s)
+            and not self._waits_for(m, parse_spec(m.spec_text))
         ]
         return {
             "healthy": not running or now_s < board.valid_until_s,
@@ -227,11 +243,14 @@ class Operating:
             pace = grant.reason if fresh else f"{migration.state.value}: {migration.reason}"
         pulse = self._ports.memories.recall(spec.source.name).pulses.get(migration.name)
         stalled = fresh and pulse is not None and pulse.is_stalled(now_s)
+        ranges = self._ports.ledger.ranges(migration.name)  # before the slices, see watermark_s
+        slices = self._ports.ledger.open_slices(migration.name)
         return Status(
             migration=migration,
             spec=spec,
             progress=self._ports.ledger.progress(migration.name),
-            slices=self._ports.ledger.open_slices(migration.name),
+            slices=slices,
+            watermark_s=watermark_s(ranges, slices),
             budget_ru_per_s=grant.budget_ru_per_s if fresh else 0.0,
             share_ru_per_s=grant.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
             stalled_since_s=pulse.since_s if stalled and pulse else None,
@@ -315,7 +334,7 @@ class Operating:
             raise Invalid("the spec", (fault,)) from error
 
     def _until_s(self, spec: MigrationSpec) -> int:
-        """Where the cold range ends: fixed at the start, settled, and in the past."""
+        """Where the cold range ends at the start: settled, and in the past."""
         now_s = self._ports.clock.now_s()
         latest_s = int(now_s) - SETTLE_S
         until_s = spec.cold.until_s(now_s)
@@ -327,7 +346,7 @@ class Operating:
                 "an earlier instant",
             )
             raise Invalid("the spec", (fault,))
-        return Window(lo_s=0, hi_s=min(until_s, latest_s)).hi_s
+        return Window(lo_s=0, hi_s=cold_until_s(spec, now_s)).hi_s
 
     def _check_predecessors(self, spec: MigrationSpec) -> None:
         known = {migration.name for migration in self._ports.ledger.migrations()}
@@ -344,11 +363,7 @@ class Operating:
         """Predecessors of a running migration that are not complete yet."""
         if migration.state is not MigrationState.RUNNING or not spec.after:
             return []
-        complete = {
-            each.name
-            for each in self._ports.ledger.migrations()
-            if each.state is MigrationState.COMPLETED
-        }
+        complete = {each.name for each in self._ports.ledger.migrations() if each.has_completed}
         return [name for name in spec.after if name not in complete]
 
     def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
@@ -371,6 +386,11 @@ class Operating:
             f"starting {migration.name}: the sink {place} is taken: {seen}; choose another "
             "sink.prefix"
         )
+
+
+def _has_just_gone_on(migration: Migration, now_s: float) -> bool:
+    """A cycle begins before the tick that begins it has decided anything."""
+    return migration.completed_until_s > 0 and now_s - migration.changed_at_s < BOARD_VALID_S
 
 
 def _owner_of(data: bytes | None) -> str:

@@ -26,7 +26,7 @@ POINTS_MAX = 360  # six hours of minutes; a chart on a screen shows no more
 SPELLS_MAX = 100
 EVENTS_MAX = 50
 METERED_S = METERING_KEPT_S - MINUTE_S  # before that, the decisions tell what was spent
-EVENT_KINDS = ("halted", "completed", "error", "conflict", "surveyed", "runs_ended")
+EVENT_KINDS = ("halted", "completed", "error", "conflict", "cycle", "surveyed", "runs_ended")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

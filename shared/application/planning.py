@@ -27,7 +27,7 @@ from shared.domain.slices import (
     Window,
 )
 from shared.domain.spec import MigrationSpec
-from shared.errors import Throttled, TransientError, Uncanonical
+from shared.errors import NotFound, Throttled, TransientError, Uncanonical
 from shared.ports import Change, Page, Place, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
@@ -121,18 +121,50 @@ class Planning:
         progress = Progress(migration=migration.name, started_at_s=self._ports.clock.now_s())
         self._ports.ledger.commit(migration.name, Change(progress=progress))
 
+    def extend_ranges(
+        self, migration: Migration, ranges: tuple[RangePlan, ...]
+    ) -> tuple[RangePlan, ...]:
+        """Ranges as far as the migration's record reaches; costs no request units.
+
+        The record moves first, so whoever finds ranges that lag behind it, after whatever crash,
+        brings them up to date. Their frontiers stay: the tiling goes on where it ended. They are
+        to be surveyed anew, in the same transaction as they move, so nothing is planned uncounted.
+        """
+        lagging = [plan for plan in ranges if plan.until_s < migration.until_s]
+        for start in range(0, len(lagging), RANGES_PER_CHANGE):
+            progress = self._ports.ledger.progress(migration.name)
+            if progress is None:
+                raise NotFound(f"extending {migration.name}: its progress record is gone")
+            part = lagging[start : start + RANGES_PER_CHANGE]
+            change = Change(
+                ranges=tuple(
+                    replace(plan, until_s=migration.until_s, surveyed=False) for plan in part
+                ),
+                progress=progress.in_next_cycle(self._ports.clock.now_s()),
+            )
+            self._ports.ledger.commit(migration.name, change)
+        return self._ports.ledger.ranges(migration.name) if lagging else ranges
+
     def survey(self, plans: Plans, allowance: Allowance) -> None:
-        """Count each range's cold documents, find where they begin, and weigh a few of them."""
+        """Count each range's cold documents, find where they begin, and weigh a few of them.
+
+        In a later cycle only what became cold since is counted, and what documents cost and weigh
+        is known.
+        """
         source = self._source(plans.spec)
         for plan in plans.ranges:
             if not plan.surveyed:
                 self._survey_range(plans, plan, source, allowance)
         ranges = self._ports.ledger.ranges(plans.migration.name)
-        cost, size = self._weigh(plans, ranges, source, allowance)
+        progress = plans.progress
+        cost, size = progress.ru_per_document, progress.bytes_per_document
+        if not cost:
+            cost, size = self._weigh(plans, ranges, source, allowance)
+        counted = sum(plan.documents_expected for plan in ranges)
         surveyed = replace(
-            plans.progress,
+            progress,
             surveyed=True,
-            documents_expected=sum(plan.documents_expected for plan in ranges),
+            documents_expected=progress.documents_proven + progress.superseded + counted,
             ru_per_document=cost,
             bytes_per_document=size,
         )
@@ -141,7 +173,7 @@ class Planning:
     def _survey_range(
         self, plans: Plans, plan: RangePlan, source: Source, allowance: Allowance
     ) -> None:
-        query = _query(plans.spec, plan, Window(lo_s=0, hi_s=plan.until_s))
+        query = _query(plans.spec, plan, Window(lo_s=plan.frontier_s, hi_s=plan.until_s))
         name = plan.range.id
         count = allowance.ask(name, lambda: source.count(query)).value
         if count is None:

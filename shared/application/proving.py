@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.verifying import summary_names
 from shared.domain.canonical import canonical_bytes, digest
 from shared.domain.merkle import Step, climbed, inclusion
 from shared.domain.receipt import (
     RECEIPTS,
-    SUMMARY,
     Promise,
     Row,
     fingerprint_leaves,
     read_receipt,
     receipt_name,
 )
-from shared.domain.spec import parse_spec
+from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import PermanentError, Refused, Unreadable
 from shared.ports import Archive
 
@@ -42,8 +42,13 @@ class Proof:
     receipt_leaf: str
     receipt_steps: tuple[Step, ...]
     fingerprint: str
-    complete: bool
-    """Whether the archive is finished, so that this fingerprint is its last one."""
+    summary: str
+    """The file that claims this fingerprint; empty while none speaks of the document's slice."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether this fingerprint is the migration's last one, or that of its newest cycle."""
+        return bool(self.summary)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -63,6 +68,7 @@ class Proof:
             "receipt_steps": _told(self.receipt_steps),
             "fingerprint": self.fingerprint,
             "complete": self.complete,
+            "summary": self.summary or None,
         }
 
 
@@ -79,8 +85,8 @@ class Proving:
     ) -> Proof:
         """Find the document and prove it; `slice_id` spares the search through all manifests."""
         migration = self._ports.ledger.migration(name)
-        sink = parse_spec(migration.spec_text).sink
-        archive = self._ports.archives.open(sink.container, sink.prefix)
+        spec = parse_spec(migration.spec_text)
+        archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         promises = [
             read_receipt(stored.name, archive.read(stored.name) or b"")
             for stored in archive.stored(RECEIPTS)
@@ -89,6 +95,11 @@ class Proving:
         promise, rows, index = self._found(archive, promises, wanted, slice_id)
         document = self._document(archive, promise, rows[index])
         leaves = [row.leaf() for row in rows]
+        summary = _newest_summary(archive, spec)
+        if summary is not None and summary.speaks_of(promise):
+            promises = [each for each in promises if summary.speaks_of(each)]
+        else:
+            summary = None
         receipts = fingerprint_leaves((p.slice_id, p.receipt_sha256) for p in promises)
         receipt_leaf = f"{promise.slice_id}:{promise.receipt_sha256}".encode()
         receipt_steps = inclusion(receipts, receipts.index(receipt_leaf))
@@ -96,6 +107,8 @@ class Proving:
         if climbed(leaves[index], steps) != promise.merkle_root:
             raise Unreadable(f"{promise.manifest.name} does not give its receipt's Merkle root")
         root = climbed(receipt_leaf, receipt_steps)
+        if summary is not None:
+            summary.must_claim(root)
         return Proof(
             slice_id=promise.slice_id,
             row=rows[index],
@@ -108,13 +121,15 @@ class Proving:
             receipt_leaf=receipt_leaf.decode(),
             receipt_steps=receipt_steps,
             fingerprint=root,
-            complete=_is_complete(archive, root),
+            summary=summary.name if summary else "",
         )
 
     def _found(
         self, archive: Archive, promises: list[Promise], wanted: Wanted, slice_id: str
     ) -> tuple[Promise, list[Row], int]:
+        """The newest version, where a later cycle took the document up again."""
         looked = [p for p in promises if p.documents and slice_id in {"", p.slice_id}]
+        looked.sort(key=lambda each: each.extent.window.lo_s, reverse=True)
         for promise in looked:
             rows = self._rows(archive, promise)
             hits = [index for index, row in enumerate(rows) if wanted.is_met_by(row)]
@@ -176,21 +191,36 @@ def _spelt(partition_key: str, wanted: tuple[str, ...]) -> Iterator[str]:
         yield part if isinstance(part, str) and asked != as_json else as_json
 
 
-def _is_complete(archive: Archive, root: str) -> bool:
-    """Whether the archive is finished; Unreadable when it claims another fingerprint than this."""
-    data = archive.read(SUMMARY)
-    if data is None:
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Summary:
+    """What an archive's newest summary claims; `until_s` is None where it speaks of everything."""
+
+    name: str
+    until_s: int | None
+    fingerprint: str
+
+    def speaks_of(self, promise: Promise) -> bool:
+        return self.until_s is None or promise.extent.window.lo_s < self.until_s
+
+    def must_claim(self, root: str) -> None:
+        if self.fingerprint != root:
+            raise Unreadable(
+                f"{self.name} claims the fingerprint {self.fingerprint}, and the receipts give "
+                f"{root}; run 'ebb verify'"
+            )
+
+
+def _newest_summary(archive: Archive, spec: MigrationSpec) -> _Summary | None:
+    name = next(reversed(summary_names(archive, spec)), None)
+    data = None if name is None else archive.read(name)
+    if name is None or data is None:
+        return None
     try:
-        claimed = json.loads(data)["fingerprint"]
+        body = json.loads(data)
+        until_s = None if spec.schedule is None else int(body["until_s"])
+        return _Summary(name=name, until_s=until_s, fingerprint=body["fingerprint"])
     except (ValueError, KeyError, TypeError) as error:
-        raise Unreadable(f"reading {SUMMARY}: {type(error).__name__}; it was altered") from error
-    if claimed != root:
-        raise Unreadable(
-            f"{SUMMARY} claims the fingerprint {claimed}, and the receipts give {root}; "
-            "run 'ebb verify'"
-        )
-    return True
+        raise Unreadable(f"reading {name}: {type(error).__name__}; it was altered") from error
 
 
 def _told(steps: tuple[Step, ...]) -> list[dict[str, str]]:

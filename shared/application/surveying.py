@@ -22,6 +22,7 @@ from shared.application.purse import (
     Spent,
     purse_for,
 )
+from shared.domain.cycles import cold_until_s
 from shared.domain.oddities import Weighed, weigh
 from shared.domain.outlook import MINUTE_S
 from shared.domain.planner import month_end_s
@@ -34,7 +35,6 @@ from shared.ports import MinuteUse, Provision, Query, Source
 DAY_S = 86_400
 MINUTES_DAYS = 14  # of the business: each hour of the week twice; more would tell of another season
 HABITS_DAYS = 28
-SETTLE_S = 10  # as at the start of a migration
 SAMPLES = 20  # places in the cold range, oldest to youngest: sizes drift with age
 SAMPLES_STRIDE = 7  # no divisor in common with 20: the first few lie far apart already
 SAMPLE_DOCUMENTS = 5  # of each place, where the allowance buys as many
@@ -130,7 +130,7 @@ class Surveying:
         provision = self._provision(spec)
         capacity, capacity_from, partitions = capacity_of(spec.capacity, len(ranges), provision)
         now_s = self._ports.clock.now_s()
-        until_s = min(spec.cold.until_s(now_s), int(now_s) - SETTLE_S)
+        until_s = cold_until_s(spec, now_s)
         purse = purse_for(
             self._ports,
             source=spec.source.name,

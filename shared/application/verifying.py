@@ -14,17 +14,18 @@ from typing import Any, Protocol, Self
 from shared.application.bundle import Ports
 from shared.application.comparing import Comparing
 from shared.application.inspecting import Inspecting, Inspection, Recorded
-from shared.domain.coverage import coverage_faults
+from shared.domain.cycles import ReceiptsUpTo
 from shared.domain.receipt import (
+    CYCLES,
     DATA,
     MANIFESTS,
     RECEIPTS,
     SUMMARY,
     Promise,
-    fingerprint,
     read_receipt,
+    summary_name,
 )
-from shared.domain.slices import Extent, Migration, Stored
+from shared.domain.slices import Migration, Stored
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.domain.verdict import NAMED_MAX, Kind, Verdict
 from shared.errors import PermanentError
@@ -78,8 +79,7 @@ class _Seen:
     names: set[str] = field(default_factory=set)
     unread: dict[str, int] = field(default_factory=dict)
     """Blobs this run does not open, with the size that a listing must show."""
-    extents: list[Extent] = field(default_factory=list)
-    roots: list[tuple[str, str]] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -98,6 +98,9 @@ class Report:
     superseded_ids: list[str] = field(default_factory=list)
     fingerprint: str = ""
     complete: bool = False
+    """Whether a summary stands there that speaks of every receipt."""
+    watermark_s: int | None = None
+    """Up to where the newest summary says that all is proven."""
     faults: list[str] = field(default_factory=list)
     faults_total: int = 0
 
@@ -125,6 +128,7 @@ class Report:
             "name": self.name,
             "sound": self.sound,
             "complete": self.complete,
+            "watermark_s": self.watermark_s,
             "whole": self.whole,
             "receipts": self.receipts,
             "documents": self.documents,
@@ -166,6 +170,7 @@ class Verification:
     def __init__(self, ports: Ports, migration: Migration, scope: Scope) -> None:
         spec: MigrationSpec = parse_spec(migration.spec_text)
         self._migration = migration
+        self._spec = spec
         self._scope = scope
         self._archive: Archive = ports.archives.open(spec.sink.container, spec.sink.prefix)
         self._comparing = Comparing(ports, migration, spec) if scope.with_source else None
@@ -187,8 +192,7 @@ class Verification:
             self._one(stored.name)
             on_receipt(report)
         self._standing()
-        report.fingerprint = fingerprint(self._seen.roots)
-        self._summary()
+        self._summaries()
         return report
 
     def _one(self, name: str) -> None:
@@ -211,8 +215,7 @@ class Verification:
 
     def _note(self, promise: Promise) -> None:
         report, seen = self._report, self._seen
-        seen.extents.append(promise.extent)
-        seen.roots.append((promise.slice_id, promise.receipt_sha256))
+        seen.promises.append(promise)
         seen.names.update(blob.name for blob in _blobs(promise))
         report.receipts += 1
         report.documents += promise.documents
@@ -262,43 +265,66 @@ class Verification:
         for name, size_bytes in sorted(unread.items()):
             self._report.fault(f"{name}: not there with the {size_bytes} bytes of its receipt")
 
-    def _summary(self) -> None:
-        """A summary claims completion: then it must name this root, and coverage must be exact."""
+    def _summaries(self) -> None:
+        """Each cycle's summary speaks of the receipts up to its boundary, the only one of all."""
         report = self._report
-        data = self._archive.read(SUMMARY)
-        if data is None:
-            return
+        receipts = ReceiptsUpTo(self._seen.promises)
+        names = summary_names(self._archive, self._spec)
+        for name in names:
+            data = self._archive.read(name)
+            if data is not None:
+                self._summary(name, data, receipts, is_newest=name == names[-1])
+        if report.watermark_s is None:
+            receipts.go_on_to(None)
+        report.complete = report.watermark_s is not None and not receipts.beyond
+        report.fingerprint = receipts.fingerprint
+
+    def _summary(self, name: str, data: bytes, receipts: ReceiptsUpTo, *, is_newest: bool) -> None:
+        """A summary claims completion: then it must name this root, and coverage must be exact.
+
+        Where the newest one's is exact, an older one's is if no slice crosses its boundary.
+        """
+        report = self._report
         try:
             body = json.loads(data)
             ranges = {(each["id"], each["token"]) for each in body["ranges"]}
-            faults = coverage_faults(
-                self._seen.extents,
-                range_ids=[range_id for range_id, _ in sorted(ranges)],
-                until_s=body["until_s"],
-            )
-            claims = {key: body[key] for key in self._known()}
+            until_s = body["until_s"]
+            receipts.go_on_to(None if self._spec.schedule is None else until_s)
+            range_ids = [range_id for range_id, _ in sorted(ranges)] if is_newest else None
+            faults = receipts.coverage_faults(range_ids, until_s)
+            known = self._known(receipts)
+            claims = {key: body[key] for key in known}
+            if name != summary_name(self._spec, until_s):
+                report.fault(f"{name}: it speaks of {until_s}, and its name does not")
         except (ValueError, KeyError, TypeError) as error:
-            report.fault(f"{SUMMARY}: unreadable ({type(error).__name__})")
+            report.fault(f"{name}: unreadable ({type(error).__name__})")
             return
-        report.complete = True
+        report.watermark_s = until_s
         for fault in faults:
-            report.fault(f"{SUMMARY}: {fault}")
-        for key, known in self._known().items():
-            if claims[key] != known:
-                report.fault(f"{SUMMARY}: its {key} is {claims[key]!r:.100}, and not {known!r}")
-        if ranges != {(each.range.id, each.range.token) for each in self._seen.extents}:
-            report.fault(f"{SUMMARY}: its ranges are not those of the receipts")
+            report.fault(f"{name}: {fault}")
+        for key, value in known.items():
+            if claims[key] != value:
+                report.fault(f"{name}: its {key} is {claims[key]!r:.100}, and not {value!r}")
+        if ranges != receipts.ranges:
+            report.fault(f"{name}: its ranges are not those of the receipts")
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self, receipts: ReceiptsUpTo) -> dict[str, Any]:
         """What a summary must say, from the ledger and from the receipts themselves."""
         return {
             "ebb_migration": 1,
             "name": self._migration.name,
             "uid": self._migration.uid,
-            "receipts": self._report.receipts,
-            "documents": self._report.documents,
-            "fingerprint": self._report.fingerprint,
+            "receipts": len(receipts.extents),
+            "documents": receipts.documents,
+            "fingerprint": receipts.fingerprint,
         }
+
+
+def summary_names(archive: Archive, spec: MigrationSpec) -> list[str]:
+    """Where summaries may stand, oldest first: one at the end, or one for each cycle."""
+    if spec.schedule is None:
+        return [SUMMARY]
+    return [stored.name for stored in archive.stored(CYCLES)]
 
 
 def _is_sampled(name: str, scope: Scope) -> bool:

@@ -44,7 +44,7 @@
   const STATES = ["planned", "copying", "copied", "validating", "failed", "quarantined", "proven"];
   const EVENTS = {
     halted: "Halted", completed: "Completed", error: "Error", conflict: "Conflict",
-    surveyed: "Surveyed", runs_ended: "Factory runs ended",
+    cycle: "Cycle begun", surveyed: "Surveyed", runs_ended: "Factory runs ended",
   };
 
   class KeyWanted extends Error {}
@@ -332,7 +332,8 @@
     put("expected", expected === null ? "documents proven; not surveyed yet" : `of ${count(expected)} documents proven (${percent(part)})`);
     at("bar").value = part;
     put("pace", one.pace);
-    const end = one.eta_s === null ? "" : `, about ${clock(Date.now() / 1000 + one.eta_s, { dateStyle: "medium", timeStyle: "short" })}`;
+    const day = (at_s) => clock(at_s, { dateStyle: "medium", timeStyle: "short" });
+    const end = one.eta_s === null ? "" : `, about ${day(Date.now() / 1000 + one.eta_s)}`;
     fill("facts", [
       ["Time left", `${span(one.eta_s)}${end}`],
       ["Budget of its source", rate(one.ru.budget_per_s)],
@@ -340,6 +341,8 @@
       ["Foretold at the start", span(one.forecast_s)],
       ["Started", one.started_at_s ? moment(one.started_at_s) : DASH],
       ...(one.completed_at_s ? [["Completed", moment(one.completed_at_s)]] : []),
+      ["Proven up to", one.watermark_s ? day(one.watermark_s) : DASH],
+      ...(one.next_cycle_s ? [["Next cycle", day(one.next_cycle_s)]] : []),
       ...(one.fingerprint ? [["Fingerprint", one.fingerprint]] : []),
     ], fact);
     fill("cost", [
@@ -373,7 +376,7 @@
   }
 
   function showVerbs(one) {
-    const verbs = Object.keys(VERBS).filter((verb) => VERBS[verb].states.includes(one.state));
+    const verbs = Object.keys(VERBS).filter((verb) => VERBS[verb].states.includes(one.state) || (verb === "stop" && one.next_cycle_s));
     const held = at("verbs").contains(document.activeElement);
     fill("verbs", verbs.map((verb) => [verb, one.name]), ([verb, name]) => {
       const button = element("button", VERBS[verb].label, { type: "button" });

@@ -30,6 +30,31 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
     return level[0].hex()
 
 
+class GrowingTree:
+    """The same root at any size while leaves are added; it keeps one node for each level.
+
+    Joining two neighbouring subtrees of one size as soon as both are whole pairs the same nodes.
+    """
+
+    def __init__(self) -> None:
+        self._subtrees: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        size, node = 1, leaf_hash(leaf)
+        while self._subtrees and self._subtrees[-1][0] == size:
+            node = node_hash(self._subtrees.pop()[1], node)
+            size *= 2
+        self._subtrees.append((size, node))
+
+    def root(self) -> str:
+        if not self._subtrees:
+            return EMPTY_ROOT
+        _, root = self._subtrees[-1]
+        for _, node in reversed(self._subtrees[:-1]):
+            root = node_hash(node, root)
+        return root.hex()
+
+
 def inclusion(leaves: Iterable[bytes], index: int) -> tuple[Step, ...]:
     """The steps from the leaf at `index` up to the root."""
     level = [leaf_hash(leaf) for leaf in leaves]

@@ -69,6 +69,12 @@ MANIFESTS = "manifests/"
 DATA = "data/"
 OWNER = "owner.json"
 SUMMARY = "migration.json"
+CYCLES = "cycles/"
+
+
+def summary_name(spec: MigrationSpec, until_s: int) -> str:
+    """What says at the end up to where all is proven: one file, or one for each cycle."""
+    return SUMMARY if spec.schedule is None else f"{CYCLES}{until_s:010d}.json"
 
 
 def incoming_folder(slice_id: str, fence: int) -> str:

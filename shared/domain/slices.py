@@ -252,7 +252,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangePlan:
-    """How far one feed range is cut into slices; [floor, until) is tiled up to `frontier_s`."""
+    """How far one feed range is cut into slices; [floor, until) is tiled up to `frontier_s`.
+
+    `documents_expected` were counted in this cycle, from the frontier it began at.
+    """
 
     migration: str
     range: FeedRange
@@ -295,6 +298,14 @@ class Progress:
     completed_at_s: float = 0.0
     fingerprint: str = ""
     version: str = ""
+
+    def in_next_cycle(self, now_s: float) -> Progress:
+        """The totals go on; survey and forecast are made anew for what became cold since."""
+        return replace(self, surveyed=False, forecast_s=None, forecast_ru=0.0, started_at_s=now_s)
+
+    @property
+    def documents_left(self) -> int:
+        return max(0, self.documents_expected - self.documents_proven - self.superseded)
 
     def with_proven(self, proven: Slice) -> Progress:
         staged = proven.staged
@@ -341,6 +352,8 @@ class Migration:
     created_at_s: float
     changed_at_s: float
     until_s: int = 0
+    completed_until_s: int = 0
+    """Up to where a cycle was completed; 0 before the first one."""
     priority: int = 5
     halt: Halt | None = None
     """Why it halted, while it is halted."""
@@ -355,7 +368,25 @@ class Migration:
             self, state=state, reason=reason[:ERROR_CHARS_MAX], changed_at_s=now_s, halt=halt
         )
         kind = _TOLD.get(state)
+        if state is MigrationState.COMPLETED:
+            kind = None if self.completed_until_s else kind
+            moved = replace(moved, completed_until_s=self.until_s)
         return moved if kind is None else moved.noted(kind, mark=self.version, now_s=now_s)
+
+    def reopened(self, until_s: int, *, reason: str, now_s: float) -> Migration:
+        """The schedule's next cycle begins; the cold range only ever grows."""
+        if self.state is not MigrationState.COMPLETED or until_s <= self.until_s:
+            raise WrongState(
+                f"cannot begin a cycle of {self.name} up to {until_s}: it is {self.state.value} "
+                f"up to {self.until_s}, and only what is completed before that can go on"
+            )
+        moved = self.moved(MigrationState.RUNNING, reason=reason, now_s=now_s)
+        return replace(moved, until_s=until_s)
+
+    @property
+    def has_completed(self) -> bool:
+        """Whether it is complete, or was and is at a later cycle."""
+        return self.state is MigrationState.COMPLETED or self.completed_until_s > 0
 
     def noted(self, kind: NoticeKind, *, mark: str, now_s: float) -> Migration:
         """With something to tell people; the same kind and mark are told once."""

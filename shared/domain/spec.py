@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import re
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,9 @@ from shared.errors import Fault, Invalid
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
+
+EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
+EVERY_MAX_S = 366 * 86_400
 
 SHOWN_MAX = 60  # characters of a wrong value: enough to recognise it
 
@@ -135,6 +138,10 @@ class Capacity(_Strict):
     partitions: Literal["discover"] | Annotated[int, Field(ge=1, le=10_000)] = "discover"
 
 
+class Schedule(_Strict):
+    every: DurationS = Field(ge=EVERY_MIN_S, le=EVERY_MAX_S)
+
+
 class SliceLimits(_Strict):
     documents_max: int = Field(default=20_000, ge=1, le=200_000)
     bytes_max: SizeBytes = Field(default=256 << 20, ge=1 << 20, le=4 << 30)
@@ -152,6 +159,7 @@ class MigrationSpec(_Strict):
     capacity: Capacity = Capacity()
     ceiling: Annotated[float, BeforeValidator(_no_truth)] = Field(default=0.8, gt=0, le=1)
     slice: SliceLimits = SliceLimits()
+    schedule: Schedule | None = None
     validation: Literal["readback", "reread"] = "readback"
     retire: Literal["keep", "delete", "stub"] = "keep"
     priority: int = Field(default=5, ge=1, le=10)
@@ -162,6 +170,15 @@ class MigrationSpec(_Strict):
     def _not_after_itself(self) -> MigrationSpec:
         if self.name in self.after:
             raise ValueError("after: names the migration itself; name other migrations")
+        return self
+
+    @model_validator(mode="after")
+    def _can_advance(self) -> MigrationSpec:
+        if self.schedule is not None and self.cold.older_than is None:
+            raise ValueError(
+                "schedule: nothing more becomes cold with cold.before; write cold.older_than "
+                "(90d), or leave schedule out"
+            )
         return self
 
 
@@ -257,9 +274,10 @@ def _known_keys(location: list[Any]) -> str:
     model: type[BaseModel] = MigrationSpec
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
+        annotation = field.annotation if field else None
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                model = inner
     return ", ".join(model.model_fields)
 
 

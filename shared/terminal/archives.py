@@ -13,7 +13,7 @@ from shared.domain.merkle import Step
 from shared.errors import Refused
 from shared.terminal.console import DONE, PROBLEM, Terminal
 from shared.terminal.notebook import FileNotebook
-from shared.terminal.page import report_page
+from shared.terminal.page import extent, report_page
 from shared.wiring import App
 
 
@@ -67,9 +67,8 @@ def _report_text(report: Report) -> str:
         return "\n".join(
             [head, *(f"  - {f}" for f in report.faults), *([f"  and {more} more"] if more else [])]
         )
-    claim = "complete" if report.complete else "so far (not complete)"
     proven = f"{report.documents:,} documents in {report.receipts} slices proven"
-    lines = [f"{report.name}: {proven}, {claim}; fingerprint {report.fingerprint}"]
+    lines = [f"{report.name}: {proven}, {extent(report)}; fingerprint {report.fingerprint}"]
     if not report.whole:
         lines.append(f"  a sample: the blobs of {report.slices_read} slices were read")
     if report.slices_known:
@@ -104,7 +103,11 @@ def _proof_text(proof: Proof) -> str:
         f"leaf         {proof.receipt_leaf}",
         *_climb(proof.receipt_steps),
         f"fingerprint  {proof.fingerprint}  "
-        + ("as migration.json says" if proof.complete else "so far: the migration is not complete"),
+        + (
+            f"as {proof.summary} says"
+            if proof.complete
+            else "so far: the migration is not complete"
+        ),
         "",
         "Each leaf is SHA-256(00 + leaf), each line below it SHA-256(01 + left + right).",
     ]

@@ -89,12 +89,20 @@ def _status_table(found: Any) -> Table | str:
 def _why(status: Mapping[str, Any]) -> str:
     stalled = status["stalled_since_s"] is not None
     pace = f"STALLED, though {status['pace']}" if stalled else str(status["pace"])
+    if status.get("watermark_s"):
+        pace = f"{pace}; proven up to {_minute(status['watermark_s'])}"
+    if status.get("next_cycle_s"):
+        pace = f"{pace}; next cycle {_minute(status['next_cycle_s'])}"
     untold = status.get("notifications_failed")
     return f"{pace}; NOT TOLD to {', '.join(untold)}" if untold else pace
 
 
 def _span(seconds: float | None) -> str:
     return "—" if seconds is None else str(dt.timedelta(seconds=round(seconds)))
+
+
+def _minute(at_s: float) -> str:
+    return f"{dt.datetime.fromtimestamp(at_s, dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def explain(options: argparse.Namespace, terminal: Terminal) -> int:

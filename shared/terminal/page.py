@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from shared.application.answers import at_utc
 from shared.application.verifying import Report
 
 STYLE = """
@@ -51,9 +52,17 @@ def report_page(report: Report) -> str:
 def _verdict(report: Report) -> str:
     if not report.sound:
         return f"Not proven: {report.faults_total} fault(s)."
-    extent = "" if report.whole else " The blobs of a sample of its slices were read."
-    state = "complete" if report.complete else "not complete yet"
-    return f"Proven: every document found is what its receipt says. It is {state}.{extent}"
+    sample = "" if report.whole else " The blobs of a sample of its slices were read."
+    return f"Proven: every document found is what its receipt says. It is {extent(report)}.{sample}"
+
+
+def extent(report: Report) -> str:
+    """How much of its migration an archive is, in words."""
+    if report.complete:
+        return "complete"
+    if report.watermark_s is None:
+        return "not complete yet"
+    return f"complete up to {at_utc(report.watermark_s)}, the rest so far"
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:

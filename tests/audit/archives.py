@@ -179,6 +179,46 @@ def halfway(folder: Path) -> Path:
     return dump(world, folder)
 
 
+def cycles(folder: Path) -> Path:
+    """Two cycles; a document of the first was updated, and grew cold again in the second."""
+    return dump(two_cycles(), folder)
+
+
+def two_cycles() -> World:
+    daily = SPEC.replace("older_than: 90d", "older_than: 24h") + "schedule: {every: 36h}\n"
+    world = started(7, daily, ranges=2)
+    for index in range(12):
+        ts = START_S - 10 * DAY_S + index * DAY_S - 1
+        world.source.put(f"doc-{index:03d}", ts=ts, body=index)
+    finish(world)
+    world.source.put("doc-002", ts=int(world.clock.now_s()), body="newer")
+    next_cycle(world)
+    finish(world)
+    return world
+
+
+def next_cycle(world: World) -> None:
+    """Half a day later it is due, and the tick begins it."""
+    while world.ports.ledger.migration("sim").state is MigrationState.COMPLETED:
+        world.clock.advance(DAY_S / 2)
+        turn(world, deliveries=0)
+
+
+def under_way(folder: Path) -> Path:
+    """Two cycles, and some slices of a third."""
+    world = two_cycles()
+    for index in range(40):
+        boundary_s = world.ports.ledger.migration("sim").until_s
+        world.source.put(f"late-{index:03d}", ts=boundary_s + index * 3000, body=index)
+    next_cycle(world)
+    archives = world.ports.archives
+    assert isinstance(archives, MemoryArchives)
+    before = len(archives.names("archive", "receipts/"))
+    while len(archives.names("archive", "receipts/")) == before:
+        turn(world, deliveries=1)
+    return dump(world, folder)
+
+
 SHAPES: dict[str, Callable[[Path], Path]] = {
-    each.__name__: each for each in (plain, empty, superseded, rich, halfway)
+    each.__name__: each for each in (plain, empty, superseded, rich, halfway, cycles, under_way)
 }

@@ -30,6 +30,12 @@ def rich(originals: dict[str, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def cycles(originals: dict[str, Path], tmp_path: Path) -> Path:
+    """Two complete cycles, and one document in both of them."""
+    return Path(shutil.copytree(originals["cycles"], tmp_path / "cycles"))
+
+
+@pytest.fixture
 def forger(folder: Path) -> Forger:
     """Somebody with write access to the plain archive."""
     return Forger(folder)

@@ -18,6 +18,7 @@ from tests.browser.conftest import Visit
 from tests.browser.serving import Site
 from tests.simulation.test_pace import Run
 from tests.simulation.world import make_world
+from tests.unit.test_cycling import scheduled
 
 pytestmark = pytest.mark.browser
 
@@ -406,6 +407,21 @@ def test_a_migration_of_the_factory_shows_what_it_is_billed_by(
     expect(page.locator("#cost")).to_contain_text("Data Factory")
     cost = facts(page, "#cost")
     assert (cost["Activity runs"], cost["DIU hours"]) == ("24", "0.3333")
+
+
+def test_a_schedule_shows_its_watermark_and_can_be_stopped(site: Site, visit: Visit) -> None:
+    """Between two cycles stop is the one verb there is; without a schedule there is none."""
+    world = scheduled()
+    site.app = world.calm
+    page = visit(site)
+    shown = facts(page, "#facts")
+    assert "2027" in shown["Proven up to"]
+    assert "2027" in shown["Next cycle"]
+    assert page.locator("#verbs button").all_inner_texts() == ["Stop"]
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("dialog", name="Stop sim?").get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("stopped")
+    assert "Next cycle" not in facts(page, "#facts")
 
 
 def test_nobody_deciding_is_said_aloud(site: Site, short: Run, visit: Visit) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.domain.merkle import Step, climbed, inclusion, merkle_root
+from shared.domain.merkle import GrowingTree, Step, climbed, inclusion, merkle_root
 from shared.domain.receipt import Promise, Row, fingerprint, read_receipt, receipt_name
 from shared.errors import PermanentError
 from tests.property import reference
@@ -45,6 +45,16 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def test_a_root_is_that_of_the_recursive_definition(data: list[bytes]) -> None:
     """RFC 6962's tree, for every number of leaves."""
     assert merkle_root(data) == reference.merkle(data).hex()
+
+
+@given(leaves)
+def test_a_growing_tree_has_each_prefixs_root(data: list[bytes]) -> None:
+    """So that every cycle's fingerprint is known after one walk over the receipts."""
+    tree = GrowingTree()
+    assert tree.root() == merkle_root([])
+    for size, leaf in enumerate(data, start=1):
+        tree.add(leaf)
+        assert tree.root() == reference.merkle(data[:size]).hex()
 
 
 @given(leaves.filter(bool), st.data())

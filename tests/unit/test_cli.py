@@ -257,3 +257,18 @@ def test_the_doctor_tells_settings_that_are_at_fault(
     ebb.answers["GET", "/api/doctor"] = (422, {"detail": "EBB_COSMOS_ENDPOINT: it is missing"})
     assert main(["doctor", "--url", ebb.url]) == MISUSED
     assert "EBB_COSMOS_ENDPOINT: it is missing" in capsys.readouterr().err
+
+
+def test_the_status_table_tells_the_watermark_and_the_next_cycle(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Up to where all is proven, and when a schedule goes on."""
+    status = a_status(
+        state="completed", pace="done", watermark_s=1_800_000_000, next_cycle_s=1_800_086_400
+    )
+    ebb.answers["GET", "/api/migrations"] = (200, [status])
+    assert main(["status", "--url", ebb.url]) == DONE
+    cells = [line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines()[3:-1]]
+    assert " ".join(cells) == (
+        "done; proven up to 2027-01-15 08:00 UTC; next cycle 2027-01-16 08:00 UTC"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from shared.domain.spec import SPEC_BYTES_MAX, parse_spec, spec_from, spec_text
 from shared.errors import Fault, Invalid
 from tests.unit.samples import SPEC, a_spec
 
+HOUSE = Path(__file__).parents[2]
 FULL = """
 name: orders-2025
 source: {account: shop, database: sales, container: orders, partition_key: [/tenant, /user/id]}
@@ -276,3 +278,33 @@ def test_what_was_seen_is_shown_in_part_only() -> None:
     with pytest.raises(Invalid) as caught:
         spec_from(plain(engine="x" * 1000))
     assert len(caught.value.faults[0].seen) <= 70
+
+
+def test_a_schedule_says_how_often() -> None:
+    """A duration, as the example has it; None where nothing is to go on by itself."""
+    example = parse_spec((HOUSE / "examples" / "continuous.yaml").read_text("utf-8"))
+    assert example.schedule == a_spec(SPEC + "schedule: {every: 1d}").schedule
+    spec = a_spec(SPEC + "schedule: {every: 24h}\n")
+    assert spec.schedule is not None
+    assert spec.schedule.every == 86_400
+    assert parse_spec(spec_text(spec)) == spec
+    assert a_spec().schedule is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "cold", "advice"),
+    [
+        ("{every: 599s}", "older_than: 90d", "greater than or equal to 600"),
+        ("{every: 367d}", "older_than: 90d", "less than or equal to 31622400"),
+        ("{every: daily}", "older_than: 90d", "a whole number and a unit"),
+        ("{evry: 24h}", "older_than: 90d", "known keys here: every"),
+        ("{}", "older_than: 90d", "$.schedule.every: it is missing"),
+        ("{every: 24h}", "before: 2026-01-31T00:00:00Z", "nothing more becomes cold"),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, cold: str, advice: str) -> None:
+    """Too often, hardly ever, misspelt, or over a range that can never grow."""
+    text = SPEC.replace("older_than: 90d", cold) + f"schedule: {schedule}\n"
+    with pytest.raises(Invalid) as caught:
+        parse_spec(text)
+    assert advice in str(caught.value)
