@@ -21,6 +21,7 @@ from shared.ports import (
     Metering,
     Monitor,
     Names,
+    Pointers,
     Scratch,
     Sources,
     TableFormat,
@@ -35,6 +36,7 @@ class Ports:
     clock: Clock
     names: Names
     ledger: Ledger
+    pointers: Pointers
     boards: Boards
     memories: Memories
     journal: Journal
