@@ -63,12 +63,13 @@ T = TypeVar("T")
 
 
 class Wire(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, untyped
-    """The real transport, counting requests; it can lose a reply or retouch an answer's headers."""
+    """The real transport, counting requests; it can lose a reply, refuse, or retouch an answer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.requests: list[str] = []
         self.lose_replies_to: str | None = None
+        self.forbidden: str | None = None
         self.copy_statuses: list[str] = []
         self.blocks_may_pass = Event()
         self.blocks_may_pass.set()
@@ -81,6 +82,9 @@ class Wire(RequestsTransport):  # type: ignore[misc]  # azure-core exports it la
         if self.lose_replies_to and self.lose_replies_to in self.requests[-1]:
             response.close()
             raise ServiceResponseError("the reply was lost")
+        if self.forbidden and self.forbidden in self.requests[-1]:
+            response.status_code = 403
+            response.headers["x-ms-error-code"] = "AuthorizationPermissionMismatch"
         if request.method == "HEAD" and self.copy_statuses:
             response.headers["x-ms-copy-status"] = self.copy_statuses.pop(0)
         return response
@@ -97,7 +101,7 @@ class Clients:
     blob_wire: Wire
 
     @staticmethod
-    def connect(connection_string: str) -> Clients:
+    def connect(connection_string: str, *, first_bytes: int = 1 << 20) -> Clients:
         table_wire, blob_wire = Wire(), Wire()
         return Clients(
             tables=TableServiceClient.from_connection_string(
@@ -107,7 +111,7 @@ class Clients:
                 connection_string,
                 retry_total=0,
                 transport=blob_wire,
-                max_single_get_size=1 << 20,  # small, so that most downloads take several parts
+                max_single_get_size=first_bytes,  # small, so that most downloads take several parts
                 max_chunk_get_size=1 << 20,
             ),
             queues=QueueServiceClient.from_connection_string(connection_string, retry_total=0),
