@@ -84,7 +84,8 @@ def slices(entries: int) -> Iterator[dict[Key, Pointer]]:
     numbers = iter(range(entries))
     for number in range(-(-entries // SLICE_DOCUMENTS)):
         lo_s = FIRST_S + SLICE_S * number
-        blob = f"data/r000/{lo_s}-{lo_s + SLICE_S}.parquet"
+        slice_id = f"{lo_s}-{lo_s + SLICE_S}-r000"
+        blob = f"data/appdb/records/year=2025/month=11/{slice_id}.parquet"
         yield {
             (f'["customer-{n % 5_000}"]', f"invoice-{n:010d}"): _pointer(blob, n)
             for n in islice(numbers, SLICE_DOCUMENTS)
