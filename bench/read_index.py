@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from azure.data.tables import EntityProperty, TableServiceClient
 
-from bench.children import peak_rss_mb
 from shared.adapters.pointers import TablePointers
 from shared.adapters.tables import OPERATIONS_MAX
 from shared.domain.pointers import Key, Pointer
@@ -107,6 +106,11 @@ def _pointer(blob: str, number: int) -> Pointer:
     )
 
 
+def _put_all(index: TablePointers, entries: int) -> None:
+    for each in slices(entries):
+        index.put(SOURCE, each)
+
+
 def timed(act: Callable[[], object]) -> tuple[float, float]:
     """Seconds by the clock, and of this process."""
     wall_s, cpu_s = time.monotonic(), time.process_time()
@@ -118,7 +122,7 @@ def at_scale(entries: int) -> dict[str, Any]:
     """An index of so many entries, spelt and weighed."""
     table = CountingTable()
     index = TablePointers(cast("TableServiceClient", table))
-    wall_s, cpu_s = timed(lambda: [index.put(SOURCE, each) for each in slices(entries)])
+    wall_s, cpu_s = timed(lambda: _put_all(index, entries))
     loads = table.entities.values()
     return {
         "entries": sum(loads),
@@ -129,7 +133,6 @@ def at_scale(entries: int) -> dict[str, Any]:
         "calls_to_least": table.calls / -(-entries // OPERATIONS_MAX),
         "partitions": len(loads),
         "fullest_to_mean": max(loads) * len(loads) / sum(loads),
-        "rss_mb": peak_rss_mb(),
     }
 
 
@@ -138,7 +141,7 @@ def over_service(tables: TableServiceClient, entries: int) -> dict[str, Any]:
     first = next(iter(slices(min(entries, SLICE_DOCUMENTS))))
     index = TablePointers(tables, "lookedup")
     index.put(SOURCE, {("[0]", "so that the table is there"): next(iter(first.values()))})
-    wall_s, cpu_s = timed(lambda: [index.put(SOURCE, each) for each in slices(entries)])
+    wall_s, cpu_s = timed(lambda: _put_all(index, entries))
     bare = tables.create_table("bare")
     batches = _full_batches(entries)
     bare_wall_s, bare_cpu_s = timed(lambda: [bare.submit_transaction(each) for each in batches])
@@ -163,8 +166,7 @@ def _full_batches(entries: int) -> list[list[Any]]:
             return super().submit_transaction(operations)
 
     index = TablePointers(cast("TableServiceClient", Gathering()))
-    for each in slices(entries):
-        index.put(SOURCE, each)
+    _put_all(index, entries)
     return [
         members[start : start + OPERATIONS_MAX]
         for members in gathered.values()
