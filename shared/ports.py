@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol
 from shared.domain.board import Board
 from shared.domain.governor import Decision, Memory
 from shared.domain.notices import Message
+from shared.domain.pointers import Key, Pointer, Span
 from shared.domain.profile import Profile
 from shared.domain.pulse import Pulse
 from shared.domain.receipt import Row
@@ -71,6 +72,34 @@ class Measured:
     ru: float
 
 
+class Fate(StrEnum):
+    """What became of a conditional write to the source."""
+
+    DONE = "done"
+    CHANGED = "changed"
+    """Another version stands there; nothing was written."""
+    ABSENT = "absent"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The answer to a write and what it cost; a refused condition is an answer, not an error."""
+
+    fate: Fate
+    ru: float
+    document: Mapping[str, Any] | None = None
+    """As it now stands in the source, where the source tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A document looked up by its key, or None, and what asking cost."""
+
+    document: Mapping[str, Any] | None
+    ru: float
+
+
 class Source(Protocol):
     """One Cosmos container. Each call is one request and never retries.
 
@@ -105,6 +134,22 @@ class Source(Protocol):
         """Of each document only `id`, `_etag` and the partition key paths, nested as stored."""
         ...
 
+    def find(self, key: Key) -> Found:
+        """One document as it stands now."""
+        ...
+
+    def remove(self, key: Key, *, etag: str) -> Written:
+        """Delete this very version: DONE, CHANGED or ABSENT."""
+        ...
+
+    def replace(self, key: Key, document: Mapping[str, Any], *, etag: str) -> Written:
+        """Put a document in the place of this very version: DONE, CHANGED or ABSENT."""
+        ...
+
+    def create(self, key: Key, document: Mapping[str, Any]) -> Written:
+        """Write a document that is not there: DONE or EXISTS."""
+        ...
+
 
 class Sources(Protocol):
     """Opens the containers of the one account this Ebb serves."""
@@ -126,6 +171,14 @@ class BlobWriter(Protocol):
     def abort(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """What stands between a deleted or overwritten blob and its loss; None where nobody may ask."""
+
+    soft_delete_days: int | None
+    versioned: bool | None
+
+
 class Archive(Protocol):
     """One blob container under one prefix; all names are relative to it.
 
@@ -140,6 +193,14 @@ class Archive(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """A small blob whole, or None when it does not exist."""
+        ...
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """These bytes in one request; fewer than asked for is a TransientError."""
+        ...
+
+    def protection(self, name: str) -> Protection:
+        """How this blob, and the account it lies in, are protected."""
         ...
 
     def download(self, name: str, into: BinaryIO) -> Stored:
@@ -188,6 +249,14 @@ class TableFormat(Protocol):
 
     def data_groups(self, file: BinaryIO) -> Iterator[DataGroup]:
         """A data file's row groups in turn; Unreadable when the file as a whole cannot be read."""
+        ...
+
+    def spans(self, file: BinaryIO) -> Sequence[Span]:
+        """Where each row group's documents lie; Unreadable when the file cannot be read."""
+        ...
+
+    def document_at(self, data: bytes, span: Span, row: int) -> bytes:
+        """One document from the bytes of its span alone; Unreadable when they are not."""
         ...
 
     def received(self, file: BinaryIO) -> Iterator[Mapping[str, Any]]:
@@ -265,6 +334,32 @@ class Ledger(Protocol):
         ...
 
     def commit(self, name: str, change: Change) -> None: ...
+
+
+class Pointers(Protocol):
+    """Where the documents lie that the source no longer holds, by source (database/container).
+
+    Raises TransientError for busy or broken storage.
+    """
+
+    def find(self, source: str, key: Key) -> Pointer | None:
+        """One read; a pointer with `deleted` set says that nobody answers for the document."""
+        ...
+
+    def put(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        """Write those that may stand (`Pointer.yields_to`); the keys under which they now stand.
+
+        A key that is not returned keeps what stood there: a later version, or a deletion.
+        """
+        ...
+
+    def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
+        """Remove each pointer that still stands as given; others stay."""
+        ...
+
+    def delete(self, source: str, key: Key) -> bool:
+        """Mark whatever stands there as deleted by its owner; False when nothing stood there."""
+        ...
 
 
 class Boards(Protocol):

@@ -14,6 +14,9 @@ Fault = Literal[
     "reset",
     "slow",
     "truncated_body",
+    # Carried out all the same.
+    "late_503",
+    "lost_reply",
 ]
 # "any" is any kind of document request; what is asked about the container itself is "metadata".
 Kind = Literal["query", "count", "read", "write", "any", "metadata"]

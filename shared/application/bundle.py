@@ -22,6 +22,7 @@ from shared.ports import (
     Metering,
     Monitor,
     Names,
+    Pointers,
     Scratch,
     Sources,
     TableFormat,
@@ -36,6 +37,7 @@ class Ports:
     clock: Clock
     names: Names
     ledger: Ledger
+    pointers: Pointers
     boards: Boards
     memories: Memories
     journal: Journal

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters.memory import MemoryClock
+from shared.domain.pointers import Key, key_values
 from shared.domain.slices import FeedRange
 from shared.errors import NotFound, PermanentError, TransientError
-from shared.ports import Measured, Page, Query
+from shared.ports import Fate, Found, Measured, Page, Query, Written
 
 RU_PER_READ = 10.0
 RU_PER_COUNT = 3.0
+RU_PER_WRITE = 20.0
 PAGE_DOCUMENTS_MAX = 8  # small pages, so that much can happen between two
 FIRST_POSITION = "0"  # before the first document
 
@@ -77,6 +79,62 @@ class MemorySource:
     def earliest_s(self, query: Query) -> Measured:
         times = [document["_ts"] for document in self._within(query)]
         return Measured(value=min(times, default=None), ru=self._charged(RU_PER_COUNT))
+
+    def find(self, key: Key) -> Found:
+        self._must_exist()
+        stands = self._at(key)
+        return Found(
+            document=None if stands is None else dict(stands), ru=self._charged(self.ru_per_read)
+        )
+
+    def remove(self, key: Key, *, etag: str) -> Written:
+        refused = self._refused(key, etag)
+        if refused is None:
+            del self.documents[key[1]]
+        return self._written(refused or Fate.DONE, key)
+
+    def replace(self, key: Key, document: Mapping[str, Any], *, etag: str) -> Written:
+        refused = self._refused(key, etag)
+        if refused is None:
+            self._store(document)
+        return self._written(refused or Fate.DONE, key)
+
+    def create(self, key: Key, document: Mapping[str, Any]) -> Written:
+        self._must_exist()
+        if self._at(key) is not None:
+            return self._written(Fate.EXISTS, key)
+        self._store(document)
+        return self._written(Fate.DONE, key)
+
+    def _at(self, key: Key) -> dict[str, Any] | None:
+        stands = self.documents.get(key[1])
+        return stands if stands is not None and [stands["pk"]] == key_values(key) else None
+
+    def _refused(self, key: Key, etag: str) -> Fate | None:
+        self._must_exist()
+        stands = self._at(key)
+        if stands is None:
+            return Fate.ABSENT
+        return None if stands["_etag"] == etag else Fate.CHANGED
+
+    def _store(self, document: Mapping[str, Any]) -> None:
+        self.etags += 1
+        self.documents[document["id"]] = {
+            **document,
+            "_ts": int(self.clock.now_s()),
+            "_etag": f"e{self.etags}",
+            "_rid": "r",
+            "_self": "s",
+            "_attachments": "a",
+        }
+
+    def _written(self, fate: Fate, key: Key) -> Written:
+        stands = self._at(key) if fate is Fate.DONE else None
+        return Written(
+            fate=fate,
+            ru=self._charged(RU_PER_WRITE),
+            document=None if stands is None else dict(stands),
+        )
 
     def documents_page(self, query: Query, start: int, limit: int) -> Page:
         """What lies behind a position, in an order that updates and deletions leave as it is."""

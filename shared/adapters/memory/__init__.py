@@ -10,6 +10,7 @@ from shared.adapters.memory.factory import MemoryCallbacks, MemoryFactory
 from shared.adapters.memory.ledger import MemoryLedger
 from shared.adapters.memory.logs import MemoryIncidents, MemoryJournal, MemoryMetering
 from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
+from shared.adapters.memory.pointers import MemoryPointers
 from shared.adapters.memory.signals import (
     Letter,
     MemoryBoards,
@@ -35,6 +36,7 @@ __all__ = [
     "MemoryMail",
     "MemoryMemories",
     "MemoryMetering",
+    "MemoryPointers",
     "MemoryScratch",
     "MemoryTelemetry",
     "MemoryTellings",

@@ -9,8 +9,8 @@ from threading import RLock
 from typing import BinaryIO
 
 from shared.domain.slices import Stored
-from shared.errors import Conflict, NotFound, PermanentError
-from shared.ports import Clock
+from shared.errors import Conflict, NotFound, PermanentError, TransientError
+from shared.ports import Clock, Protection
 
 NAME_CHARS_MAX = 1_024  # of a blob, by the real service's own rule
 
@@ -30,6 +30,7 @@ class MemoryArchives:
         self._blobs: dict[str, dict[str, _Blob]] = {}
         self._writes = 0
         self._lock = RLock()
+        self.protection = Protection(soft_delete_days=7, versioned=True)
 
     def open(self, container: str, prefix: str) -> MemoryArchive:
         with self._lock:
@@ -97,6 +98,22 @@ class MemoryArchive:
 
     def read(self, name: str) -> bytes | None:
         return self._archives.bytes_of(self._container, self._full(name))
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        data = self.read(name)
+        if data is None:
+            raise NotFound(f"reading blob {self._root}{name}: it is not there; check the name")
+        part = data[offset : offset + length]
+        if len(part) != length:
+            raise TransientError(
+                f"reading blob {self._root}{name}: {len(part)} of {length} bytes arrived; try again"
+            )
+        return part
+
+    def protection(self, name: str) -> Protection:
+        if self.read(name) is None:
+            raise NotFound(f"reading blob {self._root}{name}: it is not there; check the name")
+        return self._archives.protection
 
     def download(self, name: str, into: BinaryIO) -> Stored:
         blob = self._archives.find(self._container, self._full(name))

@@ -1,0 +1,47 @@
+"""The pointers' twin: the same rules over a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import RLock
+
+from shared.domain.pointers import Key, Pointer
+
+
+class MemoryPointers:
+    """`standing` lets a test look at what stands."""
+
+    def __init__(self) -> None:
+        self.standing: dict[tuple[str, Key], Pointer] = {}
+        self._lock = RLock()
+
+    def find(self, source: str, key: Key) -> Pointer | None:
+        with self._lock:
+            return self.standing.get((source, key))
+
+    def put(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        with self._lock:
+            may_stand = {
+                key for key, pointer in pointers.items() if self._may(source, key, pointer)
+            }
+            self.standing.update({(source, key): pointers[key] for key in may_stand})
+            return frozenset(may_stand)
+
+    def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
+        with self._lock:
+            for key, pointer in pointers.items():
+                if self.standing.get((source, key)) == pointer:
+                    del self.standing[source, key]
+
+    def delete(self, source: str, key: Key) -> bool:
+        with self._lock:
+            stands = self.standing.get((source, key))
+            if stands is None:
+                return False
+            self.standing[source, key] = replace(stands, deleted=True)
+            return True
+
+    def _may(self, source: str, key: Key, pointer: Pointer) -> bool:
+        stands = self.standing.get((source, key))
+        return stands is None or stands.yields_to(pointer)

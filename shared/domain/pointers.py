@@ -1,0 +1,91 @@
+"""Pointers: where the archived version of a document lies, once the source no longer holds it.
+
+A pointer leads to one row by one ranged read, and carries the digest that what is read must have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shared.domain.receipt import Row
+
+STUB = "ebb_stub"
+"""The property that makes a document a stub, and holds the pointer."""
+
+Key = tuple[str, str]
+"""A document's partition key as a JSON list, and its id: what names it within its source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The bytes of a data file that hold the documents of one row group, and how many."""
+
+    offset: int
+    length: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """Which row of which span of which blob, and what it must hash to."""
+
+    archive: str
+    """The blob container and prefix, as `container/prefix`."""
+    blob: str
+    offset: int
+    length: int
+    rows: int
+    row: int
+    sha256: str
+    ts: int
+    etag: str
+    deleted: bool = False
+    """Its owner deleted the document since: nobody answers for it any more."""
+
+    @property
+    def span(self) -> Span:
+        return Span(offset=self.offset, length=self.length, rows=self.rows)
+
+    def yields_to(self, other: Pointer) -> bool:
+        """Whether another takes its place: never an older version's, nor a deleted one's again."""
+        return other.ts > self.ts or (other.ts == self.ts and not self.deleted)
+
+
+def pointer_to(row: Row, span: Span, *, archive: str, blob: str, place: int) -> Pointer:
+    return Pointer(
+        archive=archive,
+        blob=blob,
+        offset=span.offset,
+        length=span.length,
+        rows=span.rows,
+        row=place,
+        sha256=row.sha256,
+        ts=row.ts,
+        etag=row.etag,
+    )
+
+
+def with_pointer(kept: Mapping[str, Any], pointer: Pointer) -> dict[str, Any]:
+    """A stub: what is kept of a document, and where the rest of it is."""
+    told = {name: value for name, value in asdict(pointer).items() if name != "deleted"}
+    return {**kept, STUB: told}
+
+
+def pointer_in(document: Mapping[str, Any]) -> Pointer | None:
+    """The pointer of a stub; None for a document that is none."""
+    told = document.get(STUB)
+    if not isinstance(told, dict):
+        return None
+    try:
+        return Pointer(**told)
+    except TypeError:
+        return None
+
+
+def key_values(key: Key) -> list[Any]:
+    """The values of a partition key; a part that the document does not have is `{}`."""
+    values: list[Any] = json.loads(key[0])
+    return values
