@@ -15,7 +15,7 @@ from shared.domain.halts import Halt
 from shared.domain.slices import ERROR_CHARS_MAX, RETRY_BASE_S, RETRY_MAX_S, Slice
 from shared.errors import WrongState
 
-BATCH_DOCUMENTS = 50  # a kill repeats at most these, and one note in the ledger covers them
+BATCH_DOCUMENTS = 100  # a kill repeats at most these, and one note in the ledger covers them
 SPARED_NAMED_MAX = 10  # enough to look some up; the rest stands in the next archive
 IDLE_CLAIMS_MAX = 20  # claims in a row that moved nothing on: it kills whoever works on it
 REASON_CHARS_MAX = 500
