@@ -129,7 +129,7 @@ class RetirementAsked:
 
 
 def retirement_asked(text: str) -> RetirementAsked:
-    """`{"action": …, "accept_protection": "why", "accept_change_feed": "why"}`, and nothing else."""
+    """`{"action": …, "accept_protection": "why", …}`: an action, reasons, and nothing else."""
     known = ("action", *(f"accept_{gate}" for gate in OVERRIDABLE))
     try:
         body = json.loads(text)

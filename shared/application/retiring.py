@@ -221,7 +221,7 @@ class Passage:
         with opened(self._ports, self._archive, self._errand.spec.sink, promise) as shelf:
             batch = self._batch(shelf)
             items = shelf.items(removal.offset, removal.documents, with_documents=not self._deletes)
-            for several in batched(items, BATCH_DOCUMENTS):
+            while several := tuple(islice(items, BATCH_DOCUMENTS)):
                 self._pacer.keep()
                 self._note(several, batch.run(several))
         return self._outcome()

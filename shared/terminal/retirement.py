@@ -48,11 +48,12 @@ def _assessed(found: Mapping[str, Any]) -> str:
     by = "as measured" if forecast["measured"] else "assumed from their size"
     seconds = forecast["seconds"]
     took = "an unknown time" if seconds is None else str(dt.timedelta(seconds=round(seconds)))
+    size_gb = forecast["document_bytes"] / 1e9
     lines = [
         f"{found['name']}: retire: {found['mode']}, {forecast['documents']:,} documents, "
-        f"{forecast['document_bytes'] / 1e9:,.1f} GB",
+        + f"{size_gb:,.1f} GB",
         f"  about {forecast['ru']:,.0f} RU ({forecast['ru_per_document']:,.1f} each, {by}), "
-        f"{took} at the copy's own pace",
+        + f"{took} at the copy's own pace",
         *(_gate(each) for each in found["gates"]),
     ]
     if found["slices_in_grace"]:
