@@ -51,9 +51,9 @@ def _assessed(found: Mapping[str, Any]) -> str:
     size_gb = forecast["document_bytes"] / 1e9
     lines = [
         f"{found['name']}: retire: {found['mode']}, {forecast['documents']:,} documents, "
-        + f"{size_gb:,.1f} GB",
+        f"{size_gb:,.1f} GB",
         f"  about {forecast['ru']:,.0f} RU ({forecast['ru_per_document']:,.1f} each, {by}), "
-        + f"{took} at the copy's own pace",
+        f"{took} at the copy's own pace",
         *(_gate(each) for each in found["gates"]),
     ]
     if found["slices_in_grace"]:
