@@ -48,14 +48,11 @@ def _assessed(found: Mapping[str, Any]) -> str:
     by = "as measured" if forecast["measured"] else "assumed from their size"
     seconds = forecast["seconds"]
     took = "an unknown time" if seconds is None else str(dt.timedelta(seconds=round(seconds)))
-    size_gb = forecast["document_bytes"] / 1e9
-    lines = [
-        f"{found['name']}: retire: {found['mode']}, {forecast['documents']:,} documents, "
-        f"{size_gb:,.1f} GB",
-        f"  about {forecast['ru']:,.0f} RU ({forecast['ru_per_document']:,.1f} each, {by}), "
-        f"{took} at the copy's own pace",
-        *(_gate(each) for each in found["gates"]),
-    ]
+    size = f"{forecast['documents']:,} documents, {forecast['document_bytes'] / 1e9:,.1f} GB"
+    each_ru = f"{forecast['ru_per_document']:,.1f} each, {by}"
+    lines = [f"{found['name']}: retire: {found['mode']}, {size}"]
+    lines.append(f"  about {forecast['ru']:,.0f} RU ({each_ru}), {took} at the copy's own pace")
+    lines += [_gate(each) for each in found["gates"]]
     if found["slices_in_grace"]:
         lines.append(f"  {found['slices_in_grace']} slices wait until their proof is old enough")
     if found["retirement"]:
