@@ -215,7 +215,7 @@ class Controller:
         for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
             if view.migration.retiring:
-                step(self._ports, view.migration, board, in_flight=share.in_flight, actions=actions)
+                step(self._ports, view.migration, board, actions)
             if not _is_running(view):
                 continue
             try:

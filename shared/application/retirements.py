@@ -50,7 +50,6 @@ GATE_PROTECTION = "protection"
 GATE_CHANGE_FEED = "change_feed"
 OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED)
 OPEN_MAX = 24  # planned ahead of the workers, as for copying
-OPEN_PER_SEAT = 2
 LOOKED_THROUGH_MAX = 100  # done slices of one tick; empty ones need no removal
 NAMED_MAX = 5
 RU_PER_KB = 5.0  # a write of 1 KB with indexing off costs 5 RU; what indexing adds is learned
@@ -484,16 +483,13 @@ def halt_retirement(ports: Ports, name: str, error: PermanentError) -> None:
     _mark(ports, name)
 
 
-def step(
-    ports: Ports, migration: Migration, board: Board, *, in_flight: int, actions: dict[str, Any]
-) -> None:
+def step(ports: Ports, migration: Migration, board: Board, actions: dict[str, Any]) -> None:
     """What a tick does for a retirement: plan a few removals, send them out, or end it."""
     name = migration.name
     try:
         retirement = ports.ledger.retirement(name)
         if retirement is not None and retirement.running:
-            planned = _planned(ports, retirement, in_flight)
-            actions[f"{name}.retirement_planned"] = planned
+            actions[f"{name}.retirement_planned"] = _planned(ports, retirement)
             actions[f"{name}.retirement_sent"] = _dispatch(ports, name, board)
         _mark(ports, name)
     except TransientError as error:
@@ -503,7 +499,7 @@ def step(
         actions[f"{name}.retirement_halted"] = str(error)
 
 
-def _planned(ports: Ports, retirement: Retirement, in_flight: int) -> int:
+def _planned(ports: Ports, retirement: Retirement) -> int:
     """How many removals were planned; with none left to plan and none open it is done."""
     name, direction = retirement.migration, retirement.direction
     open_ = ports.ledger.removals(name)
@@ -512,7 +508,7 @@ def _planned(ports: Ports, retirement: Retirement, in_flight: int) -> int:
         _close(ports, each)
     if strangers:
         return 0
-    room = min(OPEN_MAX, max(OPEN_PER_SEAT, OPEN_PER_SEAT * in_flight)) - len(open_)
+    room = OPEN_MAX - len(open_)
     if room <= 0:
         return 0
     slices = ports.ledger.done_after(name, retirement.cursor, limit=LOOKED_THROUGH_MAX)

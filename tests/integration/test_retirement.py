@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from azure.cosmos import ContainerProxy, CosmosClient
 
-from sandbox.rehearsal import FunctionApp, wait_until
+from sandbox.rehearsal import FunctionApp, status_of, wait_until
 from sandbox.seeding import SeedPlan
 from shared import wiring
 from shared.domain.canonical import canonical_document, digest
@@ -41,7 +41,7 @@ def looked_at(app: FunctionApp, place: Place) -> Any:
 
 def done(app: FunctionApp, place: Place, direction: str) -> dict[str, Any]:
     def holds() -> dict[str, Any] | None:
-        course: dict[str, Any] = looked_at(app, place)["retirement"]
+        course: dict[str, Any] = status_of(app, place.name)["retirement"]
         ends = course["state"] in {"done", "halted"} and course["direction"] == direction
         return course if ends else None
 

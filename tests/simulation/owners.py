@@ -67,6 +67,11 @@ class Owners:
         while self.under_way:
             self._go_on(next(iter(self.under_way)))
 
+    def delete(self, name: str) -> None:
+        """All of a deletion at once."""
+        for _ in self._deleting(name):
+            pass
+
     def delete_directly(self, name: str) -> None:
         """Past everything, while nobody is removing it: no pointer is marked."""
         del self.world.source.documents[name]

@@ -14,7 +14,8 @@ from shared.domain.pointers import Key, Pointer
 from shared.domain.retirement import RetirementState
 from shared.domain.spec import parse_spec
 from shared.errors import TransientError
-from shared.ports import RETIRE_QUEUE, Fate, Written
+from shared.ports import RETIRE_QUEUE, Fate, Measured, Query, Written
+from tests.simulation.faults import Crash
 from tests.simulation.retirees import Retiree, archived, check_restored
 from tests.simulation.world import SOURCE
 from tests.unit.samples import a_row
@@ -104,6 +105,55 @@ def test_what_its_owner_removed_directly_stays_removed(retiree: Retiree) -> None
     assert totals(retiree) == (5, 0, 1)
     assert not answers(retiree, "doc-003")
     retiree.owners.check()
+
+
+def test_an_owners_deletion_between_look_and_answer_counts(retiree: Retiree) -> None:
+    """It found an announcement to mark, so no pointer ever answers for that document."""
+    count, remove = retiree.world.source.count, retiree.world.source.remove
+    deleted = iter(["doc-003"])
+
+    def looked(query: Query) -> Measured:
+        found = count(query)
+        for name in deleted:
+            retiree.owners.delete(name)
+        return found
+
+    def watched(key: Key, *, etag: str) -> Written:
+        retiree.owners.check()
+        return remove(key, etag=etag)
+
+    instead(retiree, "count", looked)
+    instead(retiree, "remove", watched)
+    out(retiree)
+    assert totals(retiree)[0] == 5
+    assert next(deleted, None) is None
+    retiree.owners.check()
+
+
+def test_a_batch_begun_before_is_counted_as_removed(retiree: Retiree) -> None:
+    """A worker dies before it notes its removals; the next one knows whose doing they were."""
+    world = retiree.world
+    remove, dead = world.source.remove, []
+
+    def dying(key: Key, *, etag: str) -> Written:
+        written = remove(key, etag=etag)
+        if not dead:
+            dead.append(key)
+            raise Crash("after a removal")
+        return written
+
+    instead(retiree, "remove", dying)
+    world.calm.retirements.execute("sim", {})
+    retiree.tick()
+    letter = world.mail.take(RETIRE_QUEUE)
+    assert letter is not None
+    with pytest.raises(Crash):
+        world.calm.retiring.run(letter.text)
+    retiree.owners.check()
+    world.clock.advance(100)
+    retiree.finish()
+    retiree.owners.check()
+    assert totals(retiree) == (6, 0, 0)
 
 
 def test_a_sleeper_never_withdraws_what_another_removed(retiree: Retiree) -> None:
@@ -197,8 +247,7 @@ def test_an_undo_writes_over_nobody(retiree: Retiree) -> None:
     """What an owner created again stays, and so does a deletion."""
     out(retiree)
     retiree.owners.write("doc-001", {"mine": True})
-    retiree.owners.under_way["doc-002"] = retiree.owners._deleting("doc-002")  # noqa: SLF001 - as act() does
-    retiree.owners.finish()
+    retiree.owners.delete("doc-002")
     retiree.world.calm.retirements.undo("sim")
     retiree.finish()
     check_restored(retiree)
