@@ -16,9 +16,9 @@ from shared.domain.canonical import canonical_document, digest
 from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import begin, ended, source_documents
 
-pytestmark = pytest.mark.node
-SMALL = SeedPlan(documents=200, usual_kb=4, burst_documents=20, large_share=0.0)
-ENDS_WITHIN_S = 90.0
+pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+SMALL = SeedPlan(documents=100, usual_kb=4, burst_documents=20, large_share=0.0)
+ENDS_WITHIN_S = 120.0
 UPDATED = 5
 
 
@@ -57,7 +57,7 @@ def archived(
 ) -> tuple[Place, list[str]]:
     """A completed migration of which some documents changed since; and the ids of those."""
     place = new_place(SMALL)
-    begin(app, place, retire_grace="0s", **spec)
+    begin(app, place, retire_grace="0s", slice="{budget_s: 10}", **spec)
     status = ended(app, place, "completed", "halted")
     assert status["state"] == "completed", status["reason"]
     container, changed = container_of(place), []

@@ -62,7 +62,8 @@ def answers(retiree: Retiree, name: str) -> bool:
 
 def test_a_pointer_answers_before_its_document_goes(retiree: Retiree) -> None:
     """At each removal, the one that is about to go can be read from the archive."""
-    remove, seen = retiree.world.source.remove, []
+    remove = retiree.world.source.remove
+    seen: list[bool] = []
 
     def watched(key: Key, *, etag: str) -> Written:
         seen.append(answers(retiree, key[1]))
@@ -75,7 +76,8 @@ def test_a_pointer_answers_before_its_document_goes(retiree: Retiree) -> None:
 
 def test_a_removal_whose_reply_was_lost_is_ours(retiree: Retiree) -> None:
     """Asked again it is absent, and the archive goes on answering."""
-    remove, lost = retiree.world.source.remove, []
+    remove = retiree.world.source.remove
+    lost: list[Key] = []
 
     def losing(key: Key, *, etag: str) -> Written:
         written = remove(key, etag=etag)
@@ -133,7 +135,8 @@ def test_an_owners_deletion_between_look_and_answer_counts(retiree: Retiree) -> 
 def test_a_batch_begun_before_is_counted_as_removed(retiree: Retiree) -> None:
     """A worker dies before it notes its removals; the next one knows whose doing they were."""
     world = retiree.world
-    remove, dead = world.source.remove, []
+    remove = world.source.remove
+    dead: list[Key] = []
 
     def dying(key: Key, *, etag: str) -> Written:
         written = remove(key, etag=etag)
@@ -158,7 +161,8 @@ def test_a_batch_begun_before_is_counted_as_removed(retiree: Retiree) -> None:
 
 def test_a_sleeper_never_withdraws_what_another_removed(retiree: Retiree) -> None:
     """It wakes up to a document that is gone by its successor's doing, and must not touch it."""
-    remove, slept = retiree.world.source.remove, []
+    remove = retiree.world.source.remove
+    slept: list[Key] = []
 
     def sleeping(key: Key, *, etag: str) -> Written:
         if not slept:
@@ -180,7 +184,8 @@ def test_a_sleeper_never_withdraws_what_another_removed(retiree: Retiree) -> Non
 
 def test_a_sleeper_removes_nothing_that_an_undo_looked_at(retiree: Retiree) -> None:
     """Its condition fails: what the undo found standing was written anew."""
-    remove, slept = retiree.world.source.remove, []
+    remove = retiree.world.source.remove
+    slept: list[Key] = []
 
     def sleeping(key: Key, *, etag: str) -> Written:
         if not slept:
