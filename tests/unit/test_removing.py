@@ -39,7 +39,7 @@ def source_of(retiree: Retiree) -> Any:
     return retiree.world.ports.sources.open("db", "c")
 
 
-def instead(retiree: Retiree, name: str, act: Callable[..., Written]) -> None:
+def instead(retiree: Retiree, name: str, act: Callable[..., object]) -> None:
     """From now on that request to the source goes through `act`."""
     setattr(source_of(retiree), name, act)
 
