@@ -259,6 +259,28 @@ def test_an_undo_writes_over_nobody(retiree: Retiree) -> None:
     retiree.owners.check()
 
 
+def test_an_owners_deletion_in_the_midst_of_an_undo_counts(retiree: Retiree) -> None:
+    """Deleted after we saw its pointer answer: the stub that we just left goes again."""
+    out(retiree)
+    create = retiree.world.source.create
+    deleted = iter(["doc-003"])
+
+    def raced(key: Key, document: Any) -> Written:
+        if key[1] == "doc-003":
+            for name in deleted:
+                retiree.owners.delete(name)
+        written = create(key, document)
+        retiree.owners.check()
+        return written
+
+    instead(retiree, "create", raced)
+    retiree.world.calm.retirements.undo("sim")
+    retiree.finish()
+    assert "doc-003" not in retiree.world.source.documents
+    retiree.owners.check()
+    check_restored(retiree)
+
+
 def test_an_edited_stub_is_left_alone_by_an_undo() -> None:
     """Its owner wrote to it as if it were the document: what they wrote is not lost."""
     retiree = archived(1, "stub", documents=4)
