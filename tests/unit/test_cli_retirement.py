@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from shared.application.retirements import halt_retirement
 from shared.cli import main
+from shared.errors import Refused
 from shared.ports import Protection
 from shared.terminal.console import DONE, MISUSED, PROBLEM
 from tests.simulation.people import archives
@@ -81,3 +83,15 @@ def test_a_refusal_exits_as_used_wrongly(ebb: FakeEbb, capsys: pytest.CaptureFix
     ebb.answers["POST", PATH] = (409, {"detail": "receipts: one is missing"})
     assert main(["retire", "sim", "--undo", "--url", ebb.url]) == MISUSED
     assert "one is missing" in capsys.readouterr().err
+
+
+def test_the_status_tells_of_a_retirement(ebb: FakeEbb, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the migration's own state; a halted one is a problem."""
+    world = archived(1, "delete", documents=3).world
+    world.calm.retirements.execute("sim", {})
+    for expected, code in (("remove is running", DONE), ("remove is halted", PROBLEM)):
+        status = json.loads(json.dumps(world.calm.operating.status("sim").as_dict(), default=str))
+        ebb.answers["GET", "/api/migrations/sim"] = (200, status)
+        assert main(["status", "sim", "--url", ebb.url]) == code
+        assert expected in " ".join(shown(capsys).replace("│", " ").split())
+        halt_retirement(world.ports, "sim", Refused("no"))
