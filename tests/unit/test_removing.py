@@ -93,6 +93,25 @@ def test_a_removal_whose_reply_was_lost_is_ours(retiree: Retiree) -> None:
     retiree.owners.check()
 
 
+def test_a_stub_whose_reply_was_lost_is_ours() -> None:
+    """What stands there tells so itself: our pointer, in our stub."""
+    retiree = archived(1, "stub", documents=4)
+    replace = retiree.world.source.replace
+    lost: list[Key] = []
+
+    def losing(key: Key, document: Any, *, etag: str) -> Written:
+        written = replace(key, document, etag=etag)
+        if key not in lost:
+            lost.append(key)
+            raise TransientError("the reply was lost")
+        return written
+
+    instead(retiree, "replace", losing)
+    out(retiree)
+    assert totals(retiree) == (4, 0, 0)
+    retiree.owners.check()
+
+
 def test_what_its_owner_removed_directly_stays_removed(retiree: Retiree) -> None:
     """Between our look and our removal, past the tiered container: its pointer is withdrawn."""
     remove = retiree.world.source.remove
