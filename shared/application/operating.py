@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.retirements import retirement_shown
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
 from shared.domain.forecast import remaining_s
@@ -47,6 +48,7 @@ class Status:
     stalled_since_s: float | None
     notifications_failed: Mapping[str, str]
     """Targets that the last notice did not reach, and why."""
+    retirement: Mapping[str, Any] | None
     now_s: float
 
     @property
@@ -112,6 +114,7 @@ class Status:
             "started_at_s": progress.started_at_s or None,
             "completed_at_s": progress.completed_at_s or None,
             "fingerprint": progress.fingerprint or None,
+            "retirement": self.retirement,
         }
 
 
@@ -232,7 +235,7 @@ class Operating:
     def _status(self, migration: Migration) -> Status:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
-        running = migration.state is MigrationState.RUNNING
+        running = migration.state is MigrationState.RUNNING or migration.retiring
         fresh = running and now_s < board.valid_until_s
         spec = parse_spec(migration.spec_text)
         grant = board.grant_for(migration.name)
@@ -256,8 +259,15 @@ class Operating:
             stalled_since_s=pulse.since_s if stalled and pulse else None,
             pace_reason=pace,
             notifications_failed=self._untold(migration, spec),
+            retirement=self._retirement(migration.name, spec),
             now_s=now_s,
         )
+
+    def _retirement(self, name: str, spec: MigrationSpec) -> Mapping[str, Any] | None:
+        if spec.retire == "keep":
+            return None
+        ledger = self._ports.ledger
+        return retirement_shown(ledger.retirement(name), ledger.removals(name))
 
     def _untold(self, migration: Migration, spec: MigrationSpec) -> dict[str, str]:
         if not spec.notify:
@@ -295,8 +305,6 @@ class Operating:
                     "that, or deploy an Ebb for the other account",
                 )
             )
-        if spec.retire != "keep":
-            faults.append(_not_built("retire", spec.retire, "keep"))
         faults += self._unknown_targets(spec)
         if faults:
             raise Invalid("the spec", tuple(faults))
@@ -399,14 +407,6 @@ def _owner_of(data: bytes | None) -> str:
         return f"migration {body['name']!r} ({body['uid']})"
     except (ValueError, KeyError, TypeError):
         return "something that is not Ebb's"
-
-
-def _not_built(key: str, seen: str, instead: str) -> Fault:
-    return Fault(
-        path=f"$.{key}",
-        seen=f"saw {seen!r}",
-        advice=f"this version cannot do that yet; write {instead}",
-    )
 
 
 def _require(migration: Migration, doing: str, allowed: set[MigrationState]) -> None:

@@ -62,6 +62,9 @@ def _fetch_status(options: argparse.Namespace) -> Any:
 def _is_problem(status: Mapping[str, Any]) -> bool:
     stalled = status["stalled_since_s"] is not None
     untold = bool(status.get("notifications_failed"))
+    course = status.get("retirement")
+    if course and course["state"] == "halted":
+        return True
     return stalled or untold or status["state"] == "halted" or bool(status["quarantined"])
 
 
@@ -93,6 +96,9 @@ def _why(status: Mapping[str, Any]) -> str:
         pace = f"{pace}; proven up to {_minute(status['watermark_s'])}"
     if status.get("next_cycle_s"):
         pace = f"{pace}; next cycle {_minute(status['next_cycle_s'])}"
+    course = status.get("retirement")
+    if course:
+        pace = f"{pace}; {course['direction']} is {course['state']}"
     untold = status.get("notifications_failed")
     return f"{pace}; NOT TOLD to {', '.join(untold)}" if untold else pace
 

@@ -84,18 +84,31 @@ def test_putting_again_changes_nothing(rooms: Rooms) -> None:
     ("stands", "given", "allowed"),
     [
         (a_pointer(5), a_pointer(6), True),
-        (a_pointer(5), a_pointer(5, row=3), True),
+        (a_pointer(5), a_pointer(5, row=3), False),
+        (a_pointer(5, rows=0), a_pointer(5), True),
+        (a_pointer(5), a_pointer(5, rows=0), False),
+        (a_pointer(5, rows=0, deleted=True), a_pointer(5), False),
         (a_pointer(6), a_pointer(5), False),
         (a_pointer(5, deleted=True), a_pointer(5), False),
         (a_pointer(5, deleted=True), a_pointer(6), True),
         (a_pointer(6, deleted=True), a_pointer(5), False),
     ],
-    ids=["newer", "same age", "older", "deleted", "newer than deleted", "older than deleted"],
+    ids=[
+        "newer",
+        "another's",
+        "announced",
+        "answers",
+        "announced and deleted",
+        "older",
+        "deleted",
+        "newer than deleted",
+        "older than deleted",
+    ],
 )
 def test_a_pointer_stands_only_where_it_may(
     rooms: Rooms, stands: Pointer, given: Pointer, *, allowed: bool
 ) -> None:
-    """Never in the place of a later version's, nor of one that its owner deleted."""
+    """Never over a later version's, another's answer, or one that its owner deleted."""
     index = rooms.pointers()
     (key,) = keys(1)
     index.put(SOURCE, {key: replace(stands, deleted=False)})

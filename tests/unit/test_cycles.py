@@ -137,6 +137,7 @@ def a_promise(lo_s: int, hi_s: int, *, documents: int = 2) -> Promise:
         receipt_sha256=f"{lo_s:064x}",
         documents=documents,
         document_bytes=9,
+        validated_at_s=1.0,
         superseded=0,
         merkle_root="",
         blob=None,
