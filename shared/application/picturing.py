@@ -27,6 +27,7 @@ EVENTS_MAX = 50
 ALERTS_MAX = 50  # beside the events, so that errors of many kinds crowd none out
 INCIDENTS_MAX = 500  # of the account: one call, whatever else went wrong in the span
 EVENT_KINDS = ("halted", "completed", "error", "conflict", "surveyed", "runs_ended")
+ALERT_KINDS = ("alert_fired", "alert_resolved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,9 +245,9 @@ def _alerts(incidents: Sequence[Incident], source: str) -> list[Event]:
     found: dict[Event, None] = {}
     for each in incidents:
         if each.alert is not None and source in each.alert.sources:
-            kind = "alert_resolved" if each.alert.resolved else "alert_fired"
-            text = each.alert.rule
-            found[Event(at_s=each.at_s, until_s=each.at_s, kind=kind, text=text)] = None
+            kind = ALERT_KINDS[each.alert.resolved]
+            event = Event(at_s=each.at_s, until_s=each.at_s, kind=kind, text=each.alert.rule)
+            found[event] = None
     return list(found)
 
 
