@@ -343,7 +343,7 @@
     put("expected", expected === null ? "documents proven; not surveyed yet" : `of ${count(expected)} documents proven (${percent(part)})`);
     at("bar").value = part;
     put("pace", one.pace);
-    const end = one.eta_s === null ? "" : `, about ${dueAt(Date.now() / 1000 + one.eta_s, one.eta_s)}`;
+    const end = one.eta_s === null ? "" : `, about\u00a0${dueAt(Date.now() / 1000 + one.eta_s, one.eta_s)}`;
     fill("facts", [
       ["Time left", `${span(one.eta_s)}${end}`],
       ["Budget of its source", rate(one.ru.budget_per_s)],
@@ -559,7 +559,7 @@
       made.push(drawn("line", { class: "grid", x1: PLOT.left, x2: scale.width - PLOT.right, y1: y, y2: y }));
       made.push(drawn("text", { x: PLOT.left - 6, y: y + 4, "text-anchor": "end" }, count(ru)));
     }
-    const wanted = Math.max(2, Math.floor(scale.width / 75));
+    const wanted = Math.max(2, Math.floor(scale.width / 64));
     const every_s = [60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200].find((s) => scale.length_s / s <= wanted) ?? 86400;
     for (let s = Math.ceil(scale.first_s / every_s) * every_s; s <= timeline.until_s; s += every_s) {
       const x = scale.x(s);
