@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from sandbox.rehearsal import FUNCTION_KEY, FunctionApp, function_app, keep_arch
 from sandbox.seeding import SeedPlan, SeedReport, seed_container
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 from shared import wiring
+from shared.domain.governor import Reason
 from shared.errors import EbbError
 from shared.terminal.migrations import ENDED
 from shared.terminal.remote import Answered, Unreachable
@@ -259,9 +261,7 @@ def _report(run: Run, status: Mapping[str, Any], span: tuple[float, float]) -> d
         "ru_spent": round(sum(row.ru for row in series if row.origin in {"ebb", "adf"}), 1),
         "ru_per_document": status["ru"]["per_document"],
         "forecast_s": round(status["forecast_s"] or 0.0, 1),
-        "actual_s": round(status["completed_at_s"] - status["started_at_s"], 1)
-        if status["completed_at_s"]
-        else None,
+        **_times(status, decisions),
         "batch_sizes": _batch_sizes(decisions),
         "alerts": [_alert(post) for post in run.sandbox.admin.alerts()],
         "reasons": dict(Counter(each["reason"] for each in decisions)),
@@ -314,6 +314,26 @@ def _utilization(
     }
 
 
+def _times(
+    status: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]
+) -> dict[str, float | None]:
+    """How long it took, and how long without what no forecast can know: an alert that held all."""
+    if not status["completed_at_s"]:
+        return {"actual_s": None, "held_by_alerts_s": None, "actual_unheld_s": None}
+    actual_s = status["completed_at_s"] - status["started_at_s"]
+    oldest_first = sorted(decisions, key=lambda each: each["at_s"])
+    held_s = sum(
+        later["at_s"] - each["at_s"]
+        for each, later in pairwise(oldest_first)
+        if each["reason"] == Reason.ALERT
+    )
+    return {
+        "actual_s": round(actual_s, 1),
+        "held_by_alerts_s": round(held_s, 1),
+        "actual_unheld_s": round(actual_s - held_s, 1),
+    }
+
+
 def _batch_sizes(decisions: Sequence[Mapping[str, Any]]) -> list[int]:
     """Batch sizes in the order they came into force, without repeats in a row."""
     sizes = [each["shares"][NAME]["batch_documents"] for each in reversed(decisions)]
@@ -334,7 +354,7 @@ def _verdict_table(report: Mapping[str, Any]) -> Table:
         "peak use of capacity": f"{report['peak_minute_utilization']:.0%} in a minute, "
         f"{report['peak_utilization']:.0%} in a second; ceiling {report['ceiling']:.0%}",
         "request units": f"{report['ru_spent']:,.0f}; {report['ru_per_document']} a document",
-        "forecast and actual": f"{report['forecast_s']} s and {report['actual_s']} s",
+        "forecast and actual": _times_told(report),
         "batch sizes": ", ".join(map(str, report["batch_sizes"])),
         "reasons": ", ".join(f"{k} {v}" for k, v in report["reasons"].items()),
         "alerts": ", ".join(f"{a['condition']} ({a['answer']})" for a in report["alerts"])
@@ -348,6 +368,16 @@ def _verdict_table(report: Mapping[str, Any]) -> Table:
     for fault in report["faults"]:
         table.add_row("fault", fault)
     return table
+
+
+def _times_told(report: Mapping[str, Any]) -> str:
+    told = f"{report['forecast_s']} s and {report['actual_s']} s"
+    if not report["held_by_alerts_s"]:
+        return told
+    return (
+        f"{told}, {report['actual_unheld_s']} s of it without the "
+        f"{report['held_by_alerts_s']} s that an alert held everything"
+    )
 
 
 def _factory_row(factory: Mapping[str, Any] | None) -> dict[str, str]:

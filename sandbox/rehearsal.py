@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ FUNCTION_KEY = "sandbox-function-key"
 READY_WITHIN_S = 60.0
 COMMAND_WITHIN_S = 100.0
 POLL_S = 0.1
+_STARTS = count(1)  # of all apps of this process, so that no host takes another's files for its own
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class HostOptions:
     metric_settle_s: float = 5.0
     queue_lease_s: int = 15
     threads: int = 8
+    app_dir: Path = REPOSITORY
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,7 +55,6 @@ class FunctionApp:
     def __init__(self, sandbox: Sandbox, options: HostOptions) -> None:
         self._sandbox = sandbox
         self._options = options
-        self._starts = 0
         # Runs of the factory call the app, so its address must be known before it starts.
         self._port = _free_port() if sandbox.factory_url else 0
         self._child: Child | None = None
@@ -61,15 +63,15 @@ class FunctionApp:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._starts += 1
+        number = next(_STARTS)
         folder = self._sandbox.processes.scratch_dir
-        ready = folder / f"host-{self._starts}.ready"
+        ready = folder / f"host-{number}.ready"
         settings = folder / "host-settings.json"
         settings.write_text(json.dumps({"Values": self.settings()}))
         self._child = self._sandbox.processes.start(
-            f"host-{self._starts}",
+            f"host-{number}",
             [
-                *(sys.executable, "-m", "sandbox.host", "--app", str(REPOSITORY)),
+                *(sys.executable, "-m", "sandbox.host", "--app", str(self._options.app_dir)),
                 *("--settings", str(settings), "--ready-file", str(ready)),
                 *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
                 *("--queue-lease-s", str(self._options.queue_lease_s)),

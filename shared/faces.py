@@ -36,12 +36,7 @@ SINCE_DEFAULT_S = 3_600.0
 HOURS_DEFAULT = 6.0
 
 
-class Malformed(Invalid):
-    """A query parameter that no state of anything would make right."""
-
-
 _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
-    (Malformed, 400, "The request has faults"),
     (Invalid, 422, "The input has faults"),
     (NotFound, 404, "Not found"),
     (WrongState, 409, "Not in this state"),
@@ -154,7 +149,9 @@ def retirement_changed(retirement: Retirement) -> dict[str, Any] | None:
     return retirement_shown(retirement, ())
 
 
-def number(name: str, text: str | None, default: float, *, most: float) -> float:
+def number(
+    name: str, text: str | None, default: float, *, most: float, above_zero: bool = False
+) -> float:
     """A query parameter as a number within its bounds."""
     if text is None or text == "":
         return default
@@ -162,22 +159,16 @@ def number(name: str, text: str | None, default: float, *, most: float) -> float
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not 0 <= value <= most:
-        advice = f"write a number from 0 to {most:.0f}"
-        raise Invalid("the request", (Fault(path=name, seen=f"saw {text[:40]!r}", advice=advice),))
+    if not 0 <= value <= most or (above_zero and value == 0):
+        bounds = f"above 0 and up to {most:.0f}" if above_zero else f"from 0 to {most:.0f}"
+        fault = Fault(path=name, seen=f"saw {text[:40]!r}", advice=f"write a number {bounds}")
+        raise Invalid("the request", (fault,))
     return value
 
 
 def hours(text: str | None) -> float:
     """How far back a timeline goes: some time, and no more than is kept for drawing."""
-    try:
-        value = number("hours", text, HOURS_DEFAULT, most=HOURS_MAX)
-    except Invalid as error:
-        raise Malformed(error.subject, error.faults) from error
-    if value == 0:
-        advice = f"write a number above 0 and up to {HOURS_MAX:.0f}"
-        raise Malformed("the request", (Fault(path="hours", seen="saw 0", advice=advice),))
-    return value
+    return number("hours", text, HOURS_DEFAULT, most=HOURS_MAX, above_zero=True)
 
 
 def dashboard() -> Answer:

@@ -397,6 +397,7 @@ class Entry:
     decision: Decision
     shares: tuple[Share, ...] = ()
     own_ru_per_s: float = 0.0
+    """In the last minute that was metered whole when it was decided."""
     actions: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -423,12 +424,22 @@ class IncidentKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertNote:
+    """Which rule's alert it was, and the sources it concerned."""
+
+    rule: str
+    resolved: bool
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Something that went wrong outside any slice's own record."""
 
     at_s: float
     kind: str
     text: str
+    alert: AlertNote | None = None
 
 
 class Incidents(Protocol):
@@ -436,7 +447,7 @@ class Incidents(Protocol):
 
     def record(self, incident: Incident) -> None: ...
 
-    def latest(self, *, limit: int) -> tuple[Incident, ...]: ...
+    def latest(self, *, limit: int, since_s: float = 0.0) -> tuple[Incident, ...]: ...
 
     def remove(self, incident: Incident) -> None:
         """For what was only a test; removing what is not there is no error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import suppress
 from itertools import islice
 
@@ -11,13 +12,13 @@ from azure.data.tables import TableServiceClient
 from shared.adapters.journal import countdown
 from shared.adapters.keys import key
 from shared.adapters.records import packed, unpacked
-from shared.adapters.tables import Table, Write
+from shared.adapters.tables import AFTER_BAR, Table, Write
 from shared.errors import Conflict
 from shared.ports import Incident
 
 
 class TableIncidents:
-    """An incident's key is its time and a digest of its text, so recording it twice leaves one."""
+    """An incident's key is its time and a digest of it, so recording it twice leaves one."""
 
     def __init__(
         self, tables: TableServiceClient, account: str, table: str = "ebbincidents"
@@ -31,10 +32,11 @@ class TableIncidents:
         write = Write(kind="put", key=_row(incident), thing=self._thing, properties=properties)
         self._table.submit(self._partition, [write], thing=self._thing)
 
-    def latest(self, *, limit: int) -> tuple[Incident, ...]:
+    def latest(self, *, limit: int, since_s: float = 0.0) -> tuple[Incident, ...]:
         if limit <= 0:
             return ()
-        rows = self._table.between(self._partition, "0", ":", thing=self._thing, page_rows=limit)
+        last = f"{countdown(since_s)}{AFTER_BAR}"
+        rows = self._table.between(self._partition, "0", last, thing=self._thing, page_rows=limit)
         return tuple(
             unpacked(Incident, row.properties, version="", thing=self._thing)
             for row in islice(rows, limit)
@@ -46,5 +48,5 @@ class TableIncidents:
 
 
 def _row(incident: Incident) -> str:
-    digest = hashlib.sha256(incident.text.encode()).hexdigest()[:16]
-    return f"{countdown(incident.at_s)}|{digest}"
+    told = json.dumps(packed(incident, thing="an incident"), sort_keys=True, default=str)
+    return f"{countdown(incident.at_s)}|{hashlib.sha256(told.encode()).hexdigest()[:16]}"

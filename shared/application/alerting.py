@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from shared.application.bundle import Ports
 from shared.application.pacer import change_board
 from shared.application.pressing import known_sources
-from shared.domain.alerts import Alert, parse_alert
+from shared.domain.alerts import Alert, Condition, parse_alert
 from shared.domain.board import Board
 from shared.domain.governor import Alarm
 from shared.errors import Fault, Invalid
-from shared.ports import Incident, IncidentKind
+from shared.ports import AlertNote, Incident, IncidentKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +42,7 @@ class Alerting:
         sources = sorted(known if alert.sources is None else known & alert.sources)
         if sources:
             change_board(self._ports, lambda board: _told(board, alert, sources, now_s))
-        self._ports.incidents.record(
-            Incident(at_s=alert.at_s, kind=IncidentKind.ALERT, text=alert.sentence())
-        )
+        self._ports.incidents.record(_incident(alert, sources))
         held = bool(sources) and alert.until_s > now_s
         return Taken(
             rule=alert.rule,
@@ -60,6 +58,13 @@ class Alerting:
             advice = f"send only alerts on the Cosmos DB account {account!r}"
             path = "$.data.essentials.alertTargetIDs"
             raise Invalid("the alert", (Fault(path=path, seen=seen, advice=advice),))
+
+
+def _incident(alert: Alert, sources: list[str]) -> Incident:
+    """What stays when the board has long forgotten the alert."""
+    resolved = alert.condition is Condition.RESOLVED
+    note = AlertNote(rule=alert.rule, resolved=resolved, sources=tuple(sources))
+    return Incident(at_s=alert.at_s, kind=IncidentKind.ALERT, text=alert.sentence(), alert=note)
 
 
 def _told(board: Board, alert: Alert, sources: list[str], now_s: float) -> Board | None:

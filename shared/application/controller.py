@@ -16,6 +16,7 @@ from shared.application.conducting import Conducting
 from shared.application.cycling import begin_cycles
 from shared.application.deciding import Deciding, Observed, SourceViews
 from shared.application.dispatching import dispatch
+from shared.application.foretelling import note_forecast
 from shared.application.measuring import measure_decision, measure_progress
 from shared.application.notifying import post
 from shared.application.pacer import change_board
@@ -25,7 +26,6 @@ from shared.application.settling import halt
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
-from shared.domain.forecast import whole_s
 from shared.domain.halts import Halt, Halting
 from shared.domain.receipt import fingerprint, summary_name
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
@@ -224,6 +224,7 @@ class Controller:
             if not _is_running(view):
                 continue
             try:
+                note_forecast(self._ports, view, share, decided.observed.decision)
                 self._advance(view, share, grant, allowance, actions)
             except AllowanceSpent:
                 actions[f"{name}.waits"] = "the tick's allowance for asking is spent"
@@ -261,7 +262,6 @@ class Controller:
             self._planning.survey(view, allowance)
             actions[f"{name}.surveyed"] = True
             return
-        self._note_forecast(view, share)
         self._quarantine_deadly(view)
         if all(plan.finished for plan in view.ranges):
             self._finish(view, actions)
@@ -270,19 +270,6 @@ class Controller:
             actions[f"{name}.planned"] = self._planning.plan(
                 view, grant, batch_documents=share.batch_documents, ahead=ahead, allowance=allowance
             )
-
-    def _note_forecast(self, view: Plans, share: Share) -> None:
-        progress = view.progress
-        if progress.forecast_s is not None or share.ru_per_s <= 0 or not progress.ru_per_document:
-            return
-        ru = progress.documents_left * progress.ru_per_document
-        begun_s = max(0.0, self._ports.clock.now_s() - progress.started_at_s)
-        noted = replace(
-            progress,
-            forecast_s=whole_s(ru, share.ru_per_s, begun_s=begun_s),
-            forecast_ru=progress.ru_spent + ru * _readings(view),
-        )
-        self._ports.ledger.commit(view.migration.name, Change(progress=noted))
 
     def _quarantine_deadly(self, view: Plans) -> None:
         quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
@@ -398,12 +385,6 @@ def _spending(known: tuple[Migration, ...], compared: frozenset[str]) -> list[Mi
 
 def _is_running(view: Plans) -> bool:
     return view.migration.state is MigrationState.RUNNING
-
-
-def _readings(view: Plans) -> int:
-    """How often each document is read."""
-    twice = view.spec.engine != "embedded" or view.spec.validation == "reread"
-    return 2 if twice else 1
 
 
 def _is_for_factory(migration: Migration) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from shared.application.bundle import Ports
-from shared.application.pacer import MINUTE_S
+from shared.application.pacer import MINUTE_S, metered_minute
 from shared.application.planning import Plans
 from shared.domain.board import Board, Grant
 from shared.domain.governor import Decision, Signals, decide
@@ -56,6 +56,7 @@ class Observed:
     decision: Decision
     remembered: Remembered
     own_ru_per_s: float
+    """Ebb's own use in the last minute that is metered whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +112,10 @@ class Deciding:
             monitor_trouble=trouble,
         )
         decision, memory = decide(signals, remembered.memory)
-        latest = own[max(own)] if own else {}
         return Observed(
             decision=decision,
             remembered=replace(remembered, memory=memory),
-            own_ru_per_s=sum(latest.values()) / MINUTE_S,
+            own_ru_per_s=sum(own.get(metered_minute(now_s), {}).values()) / MINUTE_S,
         )
 
     def _since_s(self, remembered: Remembered, now_s: float) -> int:

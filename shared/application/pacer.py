@@ -34,6 +34,11 @@ METER_FLUSH_EVERY_S = 5.0  # well inside the minute a reading covers
 MINUTE_S = 60
 
 
+def metered_minute(now_s: float) -> int:
+    """The last minute of which every worker has told what it spent."""
+    return int(now_s - METER_FLUSH_EVERY_S) // MINUTE_S * MINUTE_S - MINUTE_S
+
+
 class Charged(Protocol):
     @property
     def ru(self) -> float: ...

@@ -1,6 +1,6 @@
 """One migration's recent past as numbers to draw: minute by minute, reasons, and what happened.
 
-It reads the journal and the metering and changes nothing. What it gives is bounded in size,
+It reads the journal and the incidents and changes nothing. What it gives is bounded in size,
 whatever span is asked for.
 """
 
@@ -14,19 +14,20 @@ from statistics import fmean
 from typing import Any
 
 from shared.application.bundle import Ports
-from shared.application.janitor import METERING_KEPT_S
-from shared.application.pacer import MINUTE_S
+from shared.application.pacer import MINUTE_S, metered_minute
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.spec import parse_spec
-from shared.ports import Entry
+from shared.ports import Entry, Incident
 
 HOURS_MAX = 48.0
 ENTRIES_MAX = 6_000  # two days of ticks for one source: six calls of the journal
 POINTS_MAX = 360  # six hours of minutes; a chart on a screen shows no more
 SPELLS_MAX = 100
 EVENTS_MAX = 50
-METERED_S = METERING_KEPT_S - MINUTE_S  # before that, the decisions tell what was spent
+ALERTS_MAX = 50  # beside the events, so that errors of many kinds crowd none out
+INCIDENTS_MAX = 500  # of the account: one call, whatever else went wrong in the span
 EVENT_KINDS = ("halted", "completed", "error", "conflict", "cycle", "surveyed", "runs_ended")
+ALERT_KINDS = ("alert_fired", "alert_resolved")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class Spell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something a tick did or met, and until when it met it again and again."""
+    """Something a tick did or met, and until when it met it again and again; or an alert."""
 
     at_s: float
     until_s: float
@@ -97,22 +98,21 @@ class Timeline:
 
 @dataclass(slots=True)
 class _Minute:
-    """What the journal and the metering tell about one minute."""
+    """What the journal tells about one minute."""
 
     business: list[float] = field(default_factory=list)
-    own: list[float] = field(default_factory=list)
+    own: float | None = None
     entries: list[Entry] = field(default_factory=list)
 
     def point(self, minute_s: int) -> Point:
         decisions = [entry.decision for entry in self.entries]
         newest = decisions[-1] if decisions else None
         business = max(self.business, default=None)
-        own = max(self.own, default=None)
         return Point(
             at_s=minute_s,
             business_ru_per_s=business,
-            own_ru_per_s=own,
-            total_ru_per_s=None if business is None or own is None else business + own,
+            own_ru_per_s=self.own,
+            total_ru_per_s=None if business is None or self.own is None else business + self.own,
             budget_ru_per_s=_mean(each.budget_ru_per_s for each in decisions),
             ceiling_ru_per_s=newest.ceiling * newest.capacity_ru_per_s if newest else None,
             capacity_ru_per_s=newest.capacity_ru_per_s if newest else None,
@@ -135,9 +135,9 @@ class Picturing:
         if cut:
             since_s = read[-1].decision.at_s
         entries = [e for e in reversed(read) if any(s.migration == name for s in e.shares)]
-        metered_s = math.ceil(max(since_s, now_s - METERED_S) / MINUTE_S) * MINUTE_S
-        metered = self._ports.metering.by_minute(source, since_s=metered_s)
-        minutes = _minutes(entries, metered, metered_s=metered_s, since_s=since_s, now_s=now_s)
+        incidents = self._ports.incidents.latest(limit=INCIDENTS_MAX, since_s=since_s)
+        minutes = _minutes(entries, since_s=since_s, now_s=now_s)
+        events = _events(entries, name)[:EVENTS_MAX] + _alerts(incidents, source)[:ALERTS_MAX]
         step_s = MINUTE_S * max(1, math.ceil((now_s - since_s) / MINUTE_S / POINTS_MAX))
         return Timeline(
             name=name,
@@ -149,36 +149,20 @@ class Picturing:
             tally=_tally(minutes),
             points=_thinned(minutes, step_s),
             spells=tuple(_spells(entries, now_s)[:SPELLS_MAX]),
-            events=tuple(_events(entries, name)[:EVENTS_MAX]),
+            events=tuple(sorted(events, key=lambda each: -each.until_s)),
         )
 
 
-def _minutes(
-    entries: Sequence[Entry],
-    metered: Mapping[int, Mapping[str, float]],
-    *,
-    metered_s: int,
-    since_s: float,
-    now_s: float,
-) -> list[Point]:
-    """Each ended minute of which anything is known: the business where it was read, not when."""
+def _minutes(entries: Sequence[Entry], *, since_s: float, now_s: float) -> list[Point]:
+    """Each ended minute of which anything is known: use where it was, not when it was told."""
     found: dict[int, _Minute] = defaultdict(_Minute)
-    budget_before = 0.0
     for entry in entries:
         decision = entry.decision
-        minute = found[_floor(decision.at_s)]
-        minute.entries.append(entry)
+        found[_floor(decision.at_s)].entries.append(entry)
+        found[metered_minute(decision.at_s)].own = entry.own_ru_per_s
         if decision.business_ru_per_s is not None and decision.reading_age_s is not None:
             read_s = round((decision.at_s - decision.reading_age_s) / MINUTE_S - 1) * MINUTE_S
             found[read_s].business.append(decision.business_ru_per_s)
-        if _floor(decision.at_s) < metered_s:
-            # What is told above the grants is an earlier minute's, told again.
-            granted = max(budget_before, decision.budget_ru_per_s)
-            minute.own.append(min(entry.own_ru_per_s, granted))
-        budget_before = decision.budget_ru_per_s
-    for minute_s, minute in found.items():
-        if minute_s >= metered_s:
-            minute.own.append(sum(metered.get(minute_s, {}).values()) / MINUTE_S)
     ended = (m for m in sorted(found) if since_s <= m and m + MINUTE_S <= now_s)
     return [found[m].point(m) for m in ended]
 
@@ -254,6 +238,17 @@ def _events(entries: Sequence[Entry], name: str) -> list[Event]:
                 at_s=first.at_s if first else at_s, until_s=at_s, kind=kind, text=text
             )
     return list(found.values())[::-1]
+
+
+def _alerts(incidents: Sequence[Incident], source: str) -> list[Event]:
+    """Newest first, each firing and each end once; the details stand in the incidents."""
+    found: dict[Event, None] = {}
+    for each in incidents:
+        if each.alert is not None and source in each.alert.sources:
+            kind = ALERT_KINDS[each.alert.resolved]
+            event = Event(at_s=each.at_s, until_s=each.at_s, kind=kind, text=each.alert.rule)
+            found[event] = None
+    return list(found)
 
 
 def _told(actions: Mapping[str, Any], name: str) -> Iterable[tuple[str, str]]:

@@ -9,7 +9,10 @@
   const KEY = "ebb.function-key";
   const DASH = "–";
   const SVG = "http://www.w3.org/2000/svg";
-  const PLOT = { left: 46, right: 8, top: 10, bottom: 40, strip: 8 };
+  const PLOT = { left: 46, right: 8, top: 34, bottom: 40, strip: 8 };
+  const LANES_Y = [11, 25]; // where names of markers stand, above the plot
+  const CHAR_PX = 6.6; // of a name, about; names that would cross are left to the title
+  const NAME_CHARS_MAX = 28;
   const VERBS = {
     start: {
       states: ["registered", "stopped"], label: "Start",
@@ -36,6 +39,7 @@
     hot: ["careful", "a partition is hot"],
     throttled: ["careful", "met 429s"],
     pressure: ["careful", "the business asked for room"],
+    alert: ["holds", "an alert fired"],
     no_slack: ["holds", "the business needs all of it"],
     stale: ["holds", "readings are too old"],
     no_readings: ["holds", "no readings yet"],
@@ -45,6 +49,11 @@
   const EVENTS = {
     halted: "Halted", completed: "Completed", error: "Error", conflict: "Conflict",
     cycle: "Cycle begun", surveyed: "Surveyed", runs_ended: "Factory runs ended",
+    alert_fired: "Alert fired", alert_resolved: "Alert resolved",
+  };
+  const MARKED = {
+    alert_fired: (rule) => `${rule} fired`, alert_resolved: (rule) => `${rule} resolved`,
+    halted: () => "halted", completed: () => "completed",
   };
 
   class KeyWanted extends Error {}
@@ -82,6 +91,8 @@
 
   const clock = (s, options) => new Date(s * 1000).toLocaleString("en-GB", options);
   const hhmm = (s) => clock(s, { hour: "2-digit", minute: "2-digit" });
+  const dueAt = (s, in_s) =>
+    (in_s < 43200 ? hhmm(s) : clock(s, { dateStyle: "medium", timeStyle: "short" }));
   const moment = (s) =>
     clock(s, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
   const reasonText = (reason) => (REASONS[reason] ? REASONS[reason][1] : reason ?? DASH);
@@ -333,7 +344,7 @@
     at("bar").value = part;
     put("pace", one.pace);
     const day = (at_s) => clock(at_s, { dateStyle: "medium", timeStyle: "short" });
-    const end = one.eta_s === null ? "" : `, about ${day(Date.now() / 1000 + one.eta_s)}`;
+    const end = one.eta_s === null ? "" : `, about\u00a0${dueAt(Date.now() / 1000 + one.eta_s, one.eta_s)}`;
     fill("facts", [
       ["Time left", `${span(one.eta_s)}${end}`],
       ["Budget of its source", rate(one.ru.budget_per_s)],
@@ -429,10 +440,12 @@
       item.dataset.reason = each.reason;
       return item;
     });
-    const events = (timeline?.events ?? []).map((each) => [
+    const happened = timeline?.events ?? [];
+    const events = happened.map((each) => [
       each.until_s > each.at_s ? `${moment(each.at_s)} ${DASH} ${hhmm(each.until_s)}` : moment(each.at_s),
       EVENTS[each.kind] ?? each.kind, each.text,
     ]);
+    at("legend-alert").hidden = !happened.some((each) => each.kind.startsWith("alert_"));
     fill("events", events.length ? events : [["", "Nothing worth a line in this span.", ""]], (each) => entry(...each));
     draw();
     showRows();
@@ -506,6 +519,7 @@
     const sum = (p, value) => (value === null ? null : p.base + value);
     return {
       business: [known, () => 0, (p) => p.business_ru_per_s],
+      assumed: [known, () => 0, (p) => (p.business_ru_per_s === null && p.own_ru_per_s !== null ? p.base : null)],
       own: [known, (p) => p.base, (p) => sum(p, p.own_ru_per_s)],
       capacity: [known, () => 0, (p) => p.capacity_ru_per_s],
       budget: [known, () => 0, (p) => sum(p, p.budget_ru_per_s)],
@@ -527,6 +541,7 @@
     const scale = scales(timeline, width, height);
     chart.setAttribute("aria-label", `${chartText(timeline)} The table below has the numbers.`);
     chart.append(...grid(timeline, scale), ...layers(timeline, scale), ...strip(timeline, scale));
+    chart.append(...markers(timeline, scale));
     chart.append(drawn("line", { class: "cursor", id: "cursor", y1: PLOT.top, y2: scale.bottom + PLOT.strip + 4 }));
     point();
   }
@@ -534,7 +549,7 @@
   function layers(timeline, scale) {
     return Object.entries(series(timeline.points)).map(([name, [points, lower, upper]]) => {
       const parts = steps(points, timeline.step_s, lower, upper);
-      const shape = name === "business" || name === "own" ? (part) => area(part, scale) : (part) => line(part, scale, "high");
+      const shape = ["business", "assumed", "own"].includes(name) ? (part) => area(part, scale) : (part) => line(part, scale, "high");
       return drawn("path", { class: name, "data-series": name, d: parts.map(shape).join("") });
     });
   }
@@ -547,7 +562,7 @@
       made.push(drawn("line", { class: "grid", x1: PLOT.left, x2: scale.width - PLOT.right, y1: y, y2: y }));
       made.push(drawn("text", { x: PLOT.left - 6, y: y + 4, "text-anchor": "end" }, count(ru)));
     }
-    const wanted = Math.max(2, Math.floor(scale.width / 90));
+    const wanted = Math.max(2, Math.floor(scale.width / 64));
     const every_s = [60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200].find((s) => scale.length_s / s <= wanted) ?? 86400;
     for (let s = Math.ceil(scale.first_s / every_s) * every_s; s <= timeline.until_s; s += every_s) {
       const x = scale.x(s);
@@ -577,6 +592,35 @@
     });
   }
 
+  function markers(timeline, scale) {
+    const taken = LANES_Y.map(() => -Infinity);
+    const marked = timeline.events.filter((each) => MARKED[each.kind] && each.at_s >= scale.first_s);
+    return marked.sort((a, b) => a.at_s - b.at_s).map((each) => {
+      const x = scale.x(each.at_s);
+      const name = MARKED[each.kind](each.text);
+      const made = drawn("g", { class: `marker m-${each.kind}`, "data-kind": each.kind });
+      made.append(
+        drawn("title", {}, `${moment(each.at_s)} ${name}`),
+        drawn("line", { x1: x, x2: x, y1: PLOT.top - 4, y2: scale.bottom }),
+        drawn("path", { d: `M${x - 5},${PLOT.top - 6}h10l-5,8z` }),
+      );
+      const label = named(name, x, scale, taken);
+      if (label) made.append(label);
+      return made;
+    });
+  }
+
+  // In the first lane in which it crosses no earlier name; none where there is no room.
+  function named(name, x, scale, taken) {
+    const text = name.length > NAME_CHARS_MAX ? `${name.slice(0, NAME_CHARS_MAX - 1)}…` : name;
+    const width = text.length * CHAR_PX;
+    const from = Math.max(0, Math.min(x - 5, scale.width - width));
+    const lane = taken.findIndex((until) => until < from);
+    if (lane < 0) return null;
+    taken[lane] = from + width + CHAR_PX;
+    return drawn("text", { x: from, y: LANES_Y[lane] }, text);
+  }
+
   function chartText(timeline) {
     const range = (key) => {
       const known = timeline.points.map((p) => p[key]).filter((value) => value !== null);
@@ -594,7 +638,9 @@
     const x = scales(timeline, width, height).x(p.at_s + timeline.step_s / 2);
     cursor.setAttribute("x1", x);
     cursor.setAttribute("x2", x);
-    const text = `${moment(p.at_s)}: business ${p.business_ru_per_s === null ? "not read yet" : rate(p.business_ru_per_s)}, Ebb ${rate(p.own_ru_per_s)}, budget ${rate(p.budget_ru_per_s)}, ceiling ${rate(p.ceiling_ru_per_s)}; ${reasonText(p.reason)}`;
+    const marked = timeline.events.filter((e) => MARKED[e.kind] && e.at_s >= p.at_s && e.at_s < p.at_s + timeline.step_s);
+    const met = marked.map((e) => `; ${MARKED[e.kind](e.text)}`).reverse().join("");
+    const text = `${moment(p.at_s)}: business ${p.business_ru_per_s === null ? "not read yet" : rate(p.business_ru_per_s)}, Ebb ${rate(p.own_ru_per_s)}, budget ${rate(p.budget_ru_per_s)}, ceiling ${rate(p.ceiling_ru_per_s)}; ${reasonText(p.reason)}${met}`;
     put("readout", text);
     at("moment").setAttribute("aria-valuetext", text);
   }

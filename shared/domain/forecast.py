@@ -305,9 +305,34 @@ def remaining_s(ru: float, share_ru_per_s: float) -> float:
     return ru / (share_ru_per_s * USED_SHARE)
 
 
-def whole_s(ru: float, share_ru_per_s: float, *, begun_s: float) -> float:
+def grown_s(ru: float, share_ru_per_s: float, *, step_ru_per_s: float, to_ru_per_s: float) -> float:
+    """As `remaining_s`, where each minute's reading lets the share grow by a step, up to an end."""
+    spent_s, span_s, rate = 0.0, MINUTE_S / 2, share_ru_per_s  # on average the next is as near
+    while step_ru_per_s > 0 and rate < to_ru_per_s and remaining_s(ru, rate) > span_s:
+        ru -= rate * USED_SHARE * span_s
+        spent_s += span_s
+        rate, span_s = min(to_ru_per_s, rate + step_ru_per_s), MINUTE_S
+    return spent_s + remaining_s(ru, rate)
+
+
+def whole_s(working_s: float, *, begun_s: float) -> float:
     """From start to completion, told when the first share is known, so long after the start.
 
     Beginning and end are made of the same ticks, however far apart those are.
     """
-    return begun_s + remaining_s(ru, share_ru_per_s) + min(begun_s, END_S)
+    return begun_s + working_s + min(begun_s, END_S)
+
+
+def by_runs_s(
+    ordered_s: Sequence[float], *, proven_of_them: int, runs_left: float, now_s: float
+) -> float | None:
+    """When the last of the runs that are left will be proven, by the pace of those so far.
+
+    Their times are those at which they were ordered; nothing is told before two of them were.
+    """
+    in_order = sorted(ordered_s)
+    if not 0 < proven_of_them <= len(in_order) or len(in_order) < 2:  # noqa: PLR2004 - a first and a last
+        return None
+    apart_s = (in_order[-1] - in_order[0]) / (len(in_order) - 1)
+    takes_s = now_s - in_order[proven_of_them - 1]
+    return in_order[-1] + runs_left * apart_s + takes_s

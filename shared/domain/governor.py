@@ -123,6 +123,8 @@ class Decision:
     """How likely the business, beside this budget, passes the ceiling before the next reading."""
     range_ru_per_s: Mapping[str, float] = field(default_factory=dict)
     """What may be asked of each range, all workers together."""
+    growing_to_ru_per_s: float = 0.0
+    """What it will be, if all stays as it is, once fresh readings have let it grow."""
 
     @property
     def stale_at_s(self) -> float:
@@ -177,6 +179,9 @@ def decide(signals: Signals, memory: Memory) -> tuple[Decision, Memory]:
         reading_age_s=None if known.newest_s is None else known.age_s,
         risk=_risk(signals, pace),
         range_ru_per_s=limits,
+        growing_to_ru_per_s=(
+            pace.wanted_ru_per_s if pace.reason is Reason.GROWING else pace.ru_per_s
+        ),
     )
     raised = pace.ru_per_s > memory.budget_ru_per_s and known.newest_s is not None
     return decision, Memory(

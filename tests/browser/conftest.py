@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from sandbox.errors import SandboxError
 from sandbox.processes import find_node_modules
 from tests.browser.chromium import REPOSITORY, find_chromium
 from tests.browser.serving import Site, serving
+from tests.simulation.alerts import message
 from tests.simulation.test_pace import Run, begin
 from tests.simulation.world import CAPACITY_RU_PER_S, START_S
 
 PATIENCE_MS = 8_000
 HOURS = 2
+RULE, FIRED_S, RESOLVED_S = "orders-busy", START_S + 1_520.0, START_S + 1_840.0
 # Nobody but loopback is found, whatever a page or the browser itself would like to ask.
 ARGUMENTS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 WATCH = """
@@ -83,6 +86,10 @@ def day() -> Run:
     """Two hours of a migration beside a business; nobody changes it afterwards."""
     run = begin(a_day, documents=2_400)
     run.world.source.ru_per_read = 700.0
+    for resolved_at_s in (None, RESOLVED_S):
+        told = message(rule=RULE, fired_at_s=FIRED_S, resolved_at_s=resolved_at_s)
+        said_s = (resolved_at_s or FIRED_S) + 20.0
+        run.happenings.append((said_s, partial(run.world.calm.alerting.take, told)))
     run.happenings.append(
         (
             START_S + 5_400.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -12,10 +13,14 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Page, expect
 
+from shared.application.picturing import ALERT_KINDS, EVENT_KINDS
+from shared.domain.governor import Reason
 from shared.domain.slices import Cause, MigrationState
 from shared.ports import Change, Incident
-from tests.browser.conftest import Visit
+from tests.browser.chromium import REPOSITORY
+from tests.browser.conftest import FIRED_S, RESOLVED_S, RULE, Visit
 from tests.browser.serving import Site
+from tests.simulation.alerts import message
 from tests.simulation.test_pace import Run
 from tests.simulation.world import make_world
 from tests.unit.test_cycling import scheduled
@@ -126,6 +131,60 @@ def test_the_budget_is_drawn_upon_the_business_and_below_the_ceiling(
     assert top("budget", pressed) == pytest.approx(top("business", pressed), abs=1.5)
     assert top("business", calm) < top("budget", calm) <= top("ceiling", calm)
     assert top("ceiling", calm) < top("capacity", calm)
+
+
+def test_an_alert_is_marked_by_its_rule_when_it_fired_and_when_it_ended(
+    day_site: Site, day: Run, visit: Visit
+) -> None:
+    """On the chart, in what happened and at the slider, long after the board forgot it."""
+    assert not any(grant.alarms for grant in day.world.ports.boards.read().grants.values())
+    page = visit(day_site)
+    wait_for_picture(page)
+    firsts = []
+    for kind, word, at_s in (("fired", "fired", FIRED_S), ("resolved", "resolved", RESOLVED_S)):
+        marker = page.locator(f"#chart g[data-kind=alert_{kind}]")
+        expect(marker).to_have_count(1)
+        assert f"{RULE} {word}" in (marker.locator("title").text_content() or "")
+        expect(marker.locator("text")).to_have_text(f"{RULE} {word}")
+        firsts.append(float(marker.locator("line").get_attribute("x1") or "nan"))
+        expect(page.locator("#events")).to_contain_text(f"Alert {kind}")
+        points = asked(day_site, "migrations/sim/timeline?hours=6")["points"]
+        index = next(i for i, p in enumerate(points) if 0 <= at_s - p["at_s"] < 60)
+        page.locator("#moment").fill(str(index))
+        expect(page.locator("#readout")).to_contain_text(f"; {RULE} {word}")
+    assert firsts == sorted(firsts)
+    expect(page.locator("#events")).to_contain_text(RULE)
+    expect(page.locator("#legend-alert")).to_be_visible()
+
+
+def test_names_of_markers_never_cross(short: Run, site: Site, visit: Visit) -> None:
+    """Where many fire at once the names without room are left to the titles."""
+    with site.lock:
+        for index in range(12):
+            fired_at_s = short.world.clock.now_s() - 60.0 + index
+            told = message(rule=f"rule-{index}", alert=str(index), fired_at_s=fired_at_s)
+            short.world.calm.alerting.take(told)
+    page = visit(site, viewport={"width": 375, "height": 800})
+    wait_for_picture(page)
+    expect(page.locator("#chart g.marker")).to_have_count(12)
+    boxes = [each.bounding_box() for each in page.locator("#chart g.marker text").all()]
+    known = [box for box in boxes if box]
+    assert 2 <= len(known) < 12
+    for first, second in itertools.combinations(known, 2):
+        apart = first["x"] + first["width"] <= second["x"] or first["y"] != second["y"]
+        assert apart or second["x"] + second["width"] <= first["x"]
+    chart = page.locator("#chart").bounding_box()
+    assert chart
+    assert all(box["x"] + box["width"] <= chart["x"] + chart["width"] for box in known)
+
+
+def test_every_reason_and_every_event_has_words_on_the_page() -> None:
+    """Nobody reads `too_risky` in a sentence for people."""
+    script = (REPOSITORY / "shared" / "dashboard" / "script.js").read_text("utf-8")
+    kinds = {*EVENT_KINDS, *ALERT_KINDS}
+    for name, words in (("REASONS", {each.value for each in Reason}), ("EVENTS", kinds)):
+        block = script.partition(f"const {name} = {{")[2].partition("};")[0]
+        assert set(re.findall(r"(?:^|,)\s*(\w+): ", block, re.MULTILINE)) == words
 
 
 def test_the_table_says_what_the_chart_shows(day_site: Site, visit: Visit) -> None:
@@ -457,7 +516,7 @@ def test_the_page_is_served_with_a_strict_policy(site: Site, visit: Visit) -> No
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("sim/timeline?hours=0", 400), ("sim/timeline?hours=x", 400), ("nobody/timeline", 404)],
+    [("sim/timeline?hours=0", 422), ("sim/timeline?hours=x", 422), ("nobody/timeline", 404)],
 )
 def test_a_timeline_that_cannot_be_drawn_says_why(site: Site, path: str, status: int) -> None:
     """Bad hours are the caller's, an unknown name is not found; both as problem details."""

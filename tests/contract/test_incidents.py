@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from shared.ports import Incident
+from shared.ports import AlertNote, Incident
 from tests.contract.records import NOON_S
 from tests.contract.rooms import Rooms
 
 
 def an_incident(second: int, text: str = "a message failed: “Ünïcode” [") -> Incident:
     return Incident(at_s=NOON_S + second, kind="poison", text=text)
+
+
+def an_alert(second: int, *sources: str) -> Incident:
+    note = AlertNote(rule="RU “high”", resolved=second > 0, sources=sources)
+    return Incident(at_s=NOON_S + second, kind="alert", text="alert", alert=note)
 
 
 def test_incidents_come_newest_first_and_no_more_than_asked(rooms: Rooms) -> None:
@@ -19,6 +24,28 @@ def test_incidents_come_newest_first_and_no_more_than_asked(rooms: Rooms) -> Non
         incidents.record(an_incident(second))
     assert incidents.latest(limit=2) == (an_incident(3), an_incident(2))
     assert incidents.latest(limit=0) == ()
+
+
+def test_only_incidents_since_an_instant_are_told_if_it_is_given(rooms: Rooms) -> None:
+    """That instant itself belongs to them, and the limit still holds."""
+    incidents = rooms.incidents()
+    for second in (1, 2, 3):
+        incidents.record(an_incident(second))
+    since = incidents.latest(limit=5, since_s=NOON_S + 2)
+    assert since == (an_incident(3), an_incident(2))
+    assert incidents.latest(limit=1, since_s=NOON_S + 2) == (an_incident(3),)
+
+
+def test_an_alert_comes_back_with_its_rule_and_whom_it_concerned(rooms: Rooms) -> None:
+    """Two of one moment and one wording, on two containers, are two."""
+    incidents = rooms.incidents()
+    told = [an_alert(1, "db/ä", "db/b"), an_alert(0, "db/ä"), an_alert(0, "db/b"), an_alert(0)]
+    for each in told + told:
+        incidents.record(each)
+    found = incidents.latest(limit=10)
+    assert found[0] == told[0]
+    assert len(found) == 4
+    assert all(each in found for each in told)
 
 
 def test_an_incident_recorded_twice_is_kept_once(rooms: Rooms) -> None:

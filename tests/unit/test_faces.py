@@ -109,6 +109,16 @@ def test_a_number_is_read_or_its_default_taken(text: str | None, value: float) -
     assert number("limit", text, 5.0, most=10.0) == value
 
 
+@pytest.mark.parametrize("text", ["0", "-0.0", "-1", "10.1", "nan"])
+def test_a_number_that_must_be_some_is_more_than_nothing(text: str) -> None:
+    """Of no time nothing can be shown; a fault like any other, with its own bounds."""
+    assert number("hours", "0.1", 5.0, most=10.0, above_zero=True) == 0.1
+    with pytest.raises(Invalid) as caught:
+        number("hours", text, 5.0, most=10.0, above_zero=True)
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.advice) == ("hours", "write a number above 0 and up to 10")
+
+
 @pytest.mark.parametrize("text", ["-1", "10.1", "nan", "inf", "-inf", "ten", "1,5", "x" * 999])
 def test_a_number_out_of_bounds_is_a_fault(text: str) -> None:
     """The parameter is named and its bounds are told."""

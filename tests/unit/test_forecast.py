@@ -16,9 +16,11 @@ from shared.domain.forecast import (
     Basis,
     Forecast,
     Granted,
+    by_runs_s,
     expected,
     forecast,
     from_habits,
+    grown_s,
     guessed,
     hours_of_week,
     rehearsed,
@@ -243,5 +245,41 @@ def test_what_is_left_at_the_present_share_counts_what_staging_costs() -> None:
 
 def test_the_end_takes_as_long_as_the_beginning_but_not_longer_than_two_ticks() -> None:
     """Both are ticks; a start that waited for hours is no reason to end for hours."""
-    assert whole_s(900.0, 10.0, begun_s=20.0) == pytest.approx(20 + 100 + 20)
-    assert whole_s(900.0, 10.0, begun_s=5_000.0) == pytest.approx(5_000 + 100 + END_S)
+    assert whole_s(100.0, begun_s=20.0) == pytest.approx(20 + 100 + 20)
+    assert whole_s(100.0, begun_s=5_000.0) == pytest.approx(5_000 + 100 + END_S)
+
+
+@pytest.mark.parametrize(
+    ("ru", "to_ru_per_s", "seconds"),
+    [
+        (10 * 25.0, 30.0, 25.0),
+        (10 * 30.0 + 20 * 15.0, 20.0, 45.0),
+        (10 * 30.0 + 20 * 60.0 + 25 * 100.0, 25.0, 190.0),
+        (10 * 50.0, 10.0, 50.0),
+        (10 * 50.0, 0.0, 50.0),
+    ],
+)
+def test_a_share_that_still_grows_is_counted_with_its_growth(
+    ru: float, to_ru_per_s: float, seconds: float
+) -> None:
+    """Half a minute as it is, then a step for each minute, and never beyond its end."""
+    told_s = grown_s(USED_SHARE * ru, 10.0, step_ru_per_s=10.0, to_ru_per_s=to_ru_per_s)
+    assert told_s == pytest.approx(seconds)
+
+
+def test_a_step_of_nothing_never_ends_in_a_loop() -> None:
+    """Then the share stays as it is."""
+    assert grown_s(USED_SHARE * 900.0, 10.0, step_ru_per_s=0.0, to_ru_per_s=20.0) == 90.0
+
+
+def test_runs_are_foretold_by_their_own_pace() -> None:
+    """Orders went out 20 s apart, the second one's proof took 50 s, and three are to come."""
+    orders = [100.0, 140.0, 120.0, 160.0]
+    told_s = by_runs_s(orders, proven_of_them=2, runs_left=3.0, now_s=170.0)
+    assert told_s == pytest.approx(160 + 3 * 20 + 50)
+
+
+@pytest.mark.parametrize(("orders", "proven"), [([], 0), ([100.0], 1), ([100.0, 120.0], 0)])
+def test_too_few_runs_tell_no_pace(orders: list[float], proven: int) -> None:
+    """A first, a last, and one that was proven are needed."""
+    assert by_runs_s(orders, proven_of_them=proven, runs_left=3.0, now_s=170.0) is None

@@ -91,11 +91,12 @@ def test_the_budget_grows_by_one_step_for_each_new_reading() -> None:
     assert first.budget_ru_per_s == pytest.approx(GROWTH * 5_000)
     assert first.reason is Reason.GROWING
     assert "of 1500 RU/s" in first.sentence
+    assert first.growing_to_ru_per_s == pytest.approx(1_500.0)
     again, memory = decide(signals(a_reading(), now_s=NOW_S + 30), memory)
     assert again.budget_ru_per_s == first.budget_ru_per_s
     later = a_reading(minute_s=NEWEST_S + MINUTE_S)
     second, _ = decide(signals(later, now_s=NOW_S + 60), memory)
-    assert second.budget_ru_per_s == pytest.approx(1_500.0)
+    assert second.budget_ru_per_s == second.growing_to_ru_per_s == pytest.approx(1_500.0)
 
 
 def test_an_old_reading_keeps_a_pace_but_never_raises_it() -> None:

@@ -12,9 +12,9 @@ from shared.application import picturing
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.governor import Decision, Reason
 from shared.domain.sharing import Share
-from shared.errors import NotFound
-from shared.faces import Malformed
-from shared.ports import Entry, Place
+from shared.errors import Invalid, NotFound
+from shared.ports import Entry, Incident, Place
+from tests.simulation.alerts import message
 from tests.simulation.runs import SPEC
 from tests.simulation.world import SOURCE, START_S, World, make_world
 
@@ -59,10 +59,6 @@ def record(world: World, *entries: Entry) -> None:
         world.ports.journal.record(entry)
 
 
-def meter(world: World, minute_s: int, ru: float, *, source: str = SOURCE) -> None:
-    world.ports.metering.add("w", {(minute_s, Place(source=source, range_id="r000")): ru})
-
-
 def test_business_stands_at_the_minute_it_was_read(world: World) -> None:
     """A decision sees the past: its reading goes where it belongs, its budget where it was made."""
     minute = NOW_S - 600
@@ -77,29 +73,38 @@ def test_business_stands_at_the_minute_it_was_read(world: World) -> None:
     assert seen[minute + 180].reason == "slack"
 
 
-def test_own_use_is_what_was_metered_and_nothing_where_nothing_was(world: World) -> None:
-    """Of the last two hours the metering knows; a decision's number of it counts for nothing."""
-    minute = NOW_S - 600
-    meter(world, minute, 6_000.0)
-    meter(world, minute, 60_000.0, source="db/other")
-    record(world, an_entry(minute + 150.0, age_s=90.0), an_entry(minute + 60.0, own=77.0))
-    seen = {p.at_s: p for p in world.calm.picturing.timeline("sim", hours=1).points}
-    assert (seen[minute].own_ru_per_s, seen[minute].total_ru_per_s) == (100.0, 500.0)
-    assert seen[minute + 60].own_ru_per_s == 0.0
-
-
-def test_older_own_use_is_what_decisions_told_within_their_grants(world: World) -> None:
-    """The metering is swept after two hours; a number above what was granted is an old one."""
-    minute = NOW_S - 150 * 60
+@pytest.mark.parametrize("ago_min", [10, 150])
+def test_own_use_stands_at_the_minute_it_was_spent(world: World, ago_min: int) -> None:
+    """Each decision tells of the last minute metered whole, and the newest telling counts."""
+    minute = NOW_S - ago_min * 60
     record(
         world,
-        an_entry(minute + 1.0, own=120.0, budget=200.0),
-        an_entry(minute + 31.0, own=60.0, budget=200.0),
-        an_entry(minute + 61.0, own=120.0, budget=0.0, reason=Reason.STALE),
-        an_entry(minute + 121.0, own=120.0, budget=0.0, reason=Reason.STALE),
+        an_entry(minute + 64.9, own=10.0),
+        an_entry(minute + 65.0, own=100.0),
+        an_entry(minute + 95.0, own=120.0, age_s=35.0),
+        an_entry(minute + 125.0, own=0.0),
     )
-    seen = {p.at_s: p.own_ru_per_s for p in world.calm.picturing.timeline("sim", hours=3).points}
-    assert (seen[minute], seen[minute + 60], seen[minute + 120]) == (120.0, 120.0, 0.0)
+    seen = {p.at_s: p for p in world.calm.picturing.timeline("sim", hours=3).points}
+    assert seen[minute - 60].own_ru_per_s == 10.0
+    assert (seen[minute].own_ru_per_s, seen[minute].total_ru_per_s) == (120.0, 520.0)
+    assert seen[minute + 60].own_ru_per_s == 0.0
+    assert seen[minute + 120].own_ru_per_s is None
+
+
+def test_a_decision_records_own_use_of_the_last_minute_metered_whole(world: World) -> None:
+    """Of its own source; nothing where nothing was spent, whatever was spent before."""
+    world.calm.operating.start("sim")
+    minute = NOW_S
+    for source, ru in ((SOURCE, 6_000.0), ("db/other", 60_000.0)):
+        world.ports.metering.add("w", {(minute, Place(source=source, range_id="r000")): ru})
+    told = []
+    for at_s in (minute + 64, minute + 65, minute + 124):
+        world.clock.advance(at_s - world.clock.now_s())
+        told += [entry.own_ru_per_s for entry in world.calm.controller.tick()]
+    assert told == [0.0, 100.0, 100.0]
+    world.clock.advance(3_600)
+    (later,) = world.calm.controller.tick()
+    assert later.own_ru_per_s == 0.0
 
 
 def test_a_minute_under_way_is_not_drawn_yet(world: World) -> None:
@@ -167,7 +172,8 @@ def test_a_long_span_is_thinned_to_means(world: World) -> None:
     )
     found = world.calm.picturing.timeline("sim", hours=10)
     assert found.step_s == 120
-    assert [(p.at_s, p.budget_ru_per_s, p.reason) for p in found.points] == [
+    decided = [p for p in found.points if p.reason]
+    assert [(p.at_s, p.budget_ru_per_s, p.reason) for p in decided] == [
         (start, 200.0, "slack"),
         (start + 240, 300.0, "slack"),
     ]
@@ -176,11 +182,10 @@ def test_a_long_span_is_thinned_to_means(world: World) -> None:
 def test_the_tally_tells_whose_minutes_were_over_the_ceiling(world: World) -> None:
     """Ebb's doing, the business's own, and how much of the slack was used."""
     first = NOW_S - 3_000
+    record(world, an_entry(first + 5.0, business=None))
     for index, (business, own) in enumerate([(400.0, 300.0), (500.0, 310.0), (900.0, 0.0)]):
         minute = first + 60 * index
-        meter(world, minute, own * 60)
-        record(world, an_entry(minute + 5.0, business=None))
-        record(world, an_entry(minute + 181.0, business=business, age_s=121.0))
+        record(world, an_entry(minute + 65.0, own=own, business=business, age_s=5.0))
     tally = world.calm.picturing.timeline("sim", hours=1).tally
     assert (tally.minutes, tally.over_by_ebb, tally.over_by_business) == (3, 1, 1)
     assert tally.slack_used == pytest.approx(610 / 700, abs=1e-4)
@@ -232,6 +237,54 @@ def test_what_is_met_at_every_tick_is_one_event(world: World) -> None:
     ]
 
 
+def test_alerts_stay_events_when_the_board_has_forgotten_them(world: World) -> None:
+    """Each firing and each end, at its own time, by its rule; and only where it concerns."""
+    fired_at_s = NOW_S - 60.0
+    elsewhere = {"DatabaseName": "db", "CollectionName": "other"}
+    for said in (
+        {"rule": "ru-high"},
+        {"rule": "ru-high"},
+        {"rule": "elsewhere", "alert": "b", "dimensions": elsewhere},
+    ):
+        world.calm.alerting.take(message(fired_at_s=fired_at_s, **said))
+    world.clock.advance(7_000)
+    ended = message(rule="ru-high", fired_at_s=fired_at_s, resolved_at_s=fired_at_s + 900)
+    world.calm.alerting.take(ended)
+    world.calm.operating.start("sim")
+    for _ in range(2):
+        world.clock.advance(30)
+        world.calm.controller.tick()
+    assert world.ports.boards.read().grants[SOURCE].alarms == {}
+    told = world.calm.picturing.timeline("sim", hours=3).events
+    events = [e for e in told if e.kind != "surveyed"]
+    assert [(e.at_s - fired_at_s, e.kind, e.text) for e in events] == [
+        (900.0, "alert_resolved", "ru-high"),
+        (0.0, "alert_fired", "ru-high"),
+    ]
+    young = world.calm.picturing.timeline("sim", hours=1.5).events
+    assert [e.kind for e in young] == ["surveyed"]
+
+
+def test_no_number_of_errors_crowds_an_alert_out(world: World) -> None:
+    """Events of ticks and alerts have limits of their own, and stand in one order."""
+    world.calm.alerting.take(message(fired_at_s=NOW_S - 1_500.0))
+    for index in range(60):
+        record(world, an_entry(NOW_S - 1_000.0 + index, error=f"busy {index}"))
+    for _ in range(picturing.ALERTS_MAX + 1):
+        world.clock.advance(1)
+        world.calm.alerting.take(message(fired_at_s=world.clock.now_s()))
+    events = world.calm.picturing.timeline("sim", hours=1).events
+    kinds = [e.kind for e in events]
+    assert kinds == ["alert_fired"] * picturing.ALERTS_MAX + ["error"] * picturing.EVENTS_MAX
+    assert [e.until_s for e in events] == sorted((e.until_s for e in events), reverse=True)
+
+
+def test_an_incident_that_is_no_alert_is_no_event(world: World) -> None:
+    """A poison message is the account's, and of no migration's minute."""
+    world.ports.incidents.record(Incident(at_s=NOW_S - 60.0, kind="poison", text="x"))
+    assert world.calm.picturing.timeline("sim", hours=1).events == ()
+
+
 def test_an_unknown_migration_has_no_timeline(world: World) -> None:
     """Not found, rather than an empty picture."""
     with pytest.raises(NotFound):
@@ -239,12 +292,12 @@ def test_an_unknown_migration_has_no_timeline(world: World) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "49", "nan", "inf", "six", "1,5"])
-def test_hours_that_are_none_are_a_bad_request(text: str) -> None:
-    """400, with the bounds told."""
-    with pytest.raises(Malformed) as caught:
+def test_hours_that_are_none_are_a_fault_of_the_input(text: str) -> None:
+    """422 as for any number out of its bounds, and the bounds are told."""
+    with pytest.raises(Invalid) as caught:
         faces.hours(text)
     answer = faces.problem(caught.value)
-    assert answer.status == json.loads(answer.body)["status"] == 400
+    assert answer.status == json.loads(answer.body)["status"] == 422
     assert json.loads(answer.body)["errors"][0]["path"] == "hours"
     assert "48" in json.loads(answer.body)["errors"][0]["advice"]
 
@@ -264,7 +317,7 @@ def test_a_timeline_is_plain_json(world: World) -> None:
     assert body["points"][-1] == {
         "at_s": NOW_S - 300,
         "business_ru_per_s": None,
-        "own_ru_per_s": 0.0,
+        "own_ru_per_s": None,
         "total_ru_per_s": None,
         "budget_ru_per_s": 300.0,
         "ceiling_ru_per_s": 800.0,

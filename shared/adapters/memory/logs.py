@@ -51,9 +51,10 @@ class MemoryIncidents:
             if incident not in self._incidents:
                 self._incidents.append(incident)
 
-    def latest(self, *, limit: int) -> tuple[Incident, ...]:
+    def latest(self, *, limit: int, since_s: float = 0.0) -> tuple[Incident, ...]:
         with self._lock:
-            newest_first = sorted(self._incidents, key=lambda each: -each.at_s)
+            young = (each for each in self._incidents if each.at_s >= since_s)
+            newest_first = sorted(young, key=lambda each: -each.at_s)
             return tuple(newest_first[: max(0, limit)])
 
     def remove(self, incident: Incident) -> None:
