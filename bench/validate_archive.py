@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from shared.domain.slices import Stored
 from shared.errors import Conflict, NotFound
+from shared.ports import Protection
 
 PIECE_BYTES = 4 << 20  # what production downloads at a time
 
@@ -44,6 +45,15 @@ class DirectoryArchive:
     def read(self, name: str) -> bytes | None:
         path = self._root / name
         return path.read_bytes() if path.exists() else None
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        with (self._root / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def protection(self, name: str) -> Protection:
+        _stored(self._root / name, name)
+        return Protection(soft_delete_days=0, versioned=False)
 
     def download(self, name: str, into: BinaryIO) -> Stored:
         path = self._root / name

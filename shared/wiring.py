@@ -31,7 +31,8 @@ from shared.adapters.mail import StorageMail
 from shared.adapters.memories import TableMemories
 from shared.adapters.metering import TableMetering
 from shared.adapters.monitor import AzureMonitor
-from shared.adapters.parquet import ParquetFormat
+from shared.adapters.parquet import GROUP_BYTES_MAX, ParquetFormat
+from shared.adapters.pointers import TablePointers
 from shared.adapters.scratch import TempScratch
 from shared.adapters.silence import Silence
 from shared.adapters.tellings import TableTellings
@@ -57,6 +58,8 @@ from shared.settings import Settings, Storage, read_settings
 
 USER_AGENT = "ebb/0.1"
 DOWNLOAD_BYTES = 4 << 20  # a blob is read in pieces of this size; the SDK's 32 MB are kept whole
+# The first piece holds the longest row group, compressed or not: a look-up is one request.
+FIRST_BYTES = GROUP_BYTES_MAX + (1 << 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +144,7 @@ def azure_ports(settings: Settings) -> Ports:
         clock=clock,
         names=RandomNames(),
         ledger=TableLedger(tables),
+        pointers=TablePointers(tables),
         boards=TableBoards(tables, account),
         memories=TableMemories(tables, account),
         journal=TableJournal(tables, account),
@@ -221,7 +225,7 @@ def _tables(storage: Storage, credential: TokenCredential) -> TableServiceClient
 def _blobs(storage: Storage, credential: TokenCredential) -> BlobServiceClient:
     options: dict[str, Any] = {
         "retry_total": 3,
-        "max_single_get_size": DOWNLOAD_BYTES,
+        "max_single_get_size": FIRST_BYTES,
         "max_chunk_get_size": DOWNLOAD_BYTES,
     }
     if storage.connection_string:

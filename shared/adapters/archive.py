@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from azure.core import MatchConditions
@@ -31,7 +31,7 @@ from azure.storage.blob import (
 from shared.adapters.azure_errors import code_of, status_of, translated, unless_there
 from shared.domain.slices import Stored
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
-from shared.ports import Clock
+from shared.ports import Clock, Protection
 
 BLOCK_BYTES = 4 << 20  # few enough calls for a GiB, small enough to hold four of them in memory
 BLOCKS_WAITING_MAX = 2  # beside the one on its way: reading gets ahead, memory stays bounded
@@ -43,6 +43,8 @@ COPY_POLLS_MAX = 240  # two minutes: a copy inside one account takes seconds
 
 _CONTENT_TYPES = {"parquet": "application/vnd.apache.parquet", "json": "application/json"}
 _STANDING = frozenset({409, 412})
+
+T = TypeVar("T")
 
 
 class BlobArchives:
@@ -60,12 +62,15 @@ class BlobArchives:
                     with unless_there():
                         client.create_container()
             self._known.add(container)
-        return BlobArchive(client, prefix=prefix, clock=self._clock)
+        return BlobArchive(client, service=self._service, prefix=prefix, clock=self._clock)
 
 
 class BlobArchive:
-    def __init__(self, container: ContainerClient, *, prefix: str, clock: Clock) -> None:
+    def __init__(
+        self, container: ContainerClient, *, service: BlobServiceClient, prefix: str, clock: Clock
+    ) -> None:
         self._container = container
+        self._service = service
         self._root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._clock = clock
 
@@ -103,6 +108,28 @@ class BlobArchive:
             data = b"".join(stream.chunks())
         self._check_whole(name, len(data), stream.size)
         return data
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """One request where the client's first piece is as long as the range."""
+        with translated("reading", self._thing(name)):
+            try:
+                stream = self._client(name).download_blob(offset, length, max_concurrency=1)
+                data = stream.readall()
+            except HttpResponseError as error:
+                if code_of(error) != "InvalidRange":
+                    raise
+                data = b""
+        self._check_whole(name, len(data), length)
+        return data
+
+    def protection(self, name: str) -> Protection:
+        with translated("asking about the protection of", self._thing(name)):
+            blob = _unless_refused(self._client(name).get_blob_properties)
+            account = _unless_refused(self._service.get_service_properties)
+        return Protection(
+            soft_delete_days=None if account is None else _retention_days(account),
+            versioned=None if blob is None else blob.version_id is not None,
+        )
 
     def download(self, name: str, into: BinaryIO) -> Stored:
         """Every chunk after the first asks for the first one's etag, so no two blobs are mixed."""
@@ -362,6 +389,21 @@ class BlockWriter:
         self._buffer.clear()
         if self._uploader is not None:
             self._uploader.shutdown(wait=True, cancel_futures=True)
+
+
+def _unless_refused(ask: Callable[[], T]) -> T | None:
+    """The answer, or None where this identity may not ask."""
+    try:
+        return ask()
+    except HttpResponseError as error:
+        if status_of(error) != 403:  # noqa: PLR2004 - forbidden
+            raise
+        return None
+
+
+def _retention_days(account: Mapping[str, Any]) -> int:
+    retention = account["delete_retention_policy"]
+    return int(retention.days or 0) if retention.enabled else 0
 
 
 def _content(name: str) -> ContentSettings:

@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.cosmos import ContainerProxy, CosmosClient
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.documents import ConnectionPolicy
-from azure.cosmos.exceptions import CosmosHttpResponseError
 
+from shared.adapters.cosmos_errors import CHARGE, translated
+from shared.adapters.cosmos_items import CosmosItems
+from shared.domain.pointers import Key
 from shared.domain.slices import FeedRange
-from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
-from shared.ports import Measured, Page, Query, Source
+from shared.errors import TransientError
+from shared.ports import Found, Measured, Page, Query, Source, Written
 
-RETRY_AFTER_DEFAULT_S = 1.0
 WHOLE_ID = "all"
 WHOLE_TOKEN = json.dumps(
     {"Range": {"isMaxInclusive": False, "isMinInclusive": True, "max": "FF", "min": ""}}
 )
 _FACTORY_SELECT = "SELECT c.id, c._ts, c._etag, ToString(c) AS document"
-_TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
-_CHARGE = "x-ms-request-charge"
 
 
 class CosmosSources:
@@ -52,7 +49,7 @@ class CosmosSources:
         self._lock = threading.Lock()
 
     def open(self, database: str, container: str) -> Source:
-        with _translated(f"opening {database}/{container}"):
+        with translated(f"opening {database}/{container}"):
             client = self._connected()
             proxy = client.get_database_client(database).get_container_client(container)
         return CosmosSource(proxy, f"{database}/{container}")
@@ -80,14 +77,15 @@ class CosmosSource:
     def __init__(self, container: ContainerProxy, name: str) -> None:
         self._container = container
         self._name = name
+        self._items = CosmosItems(container, name)
 
     def partition_key_paths(self) -> tuple[str, ...]:
-        with _translated(f"reading the partition key of {self._name}"):
+        with translated(f"reading the partition key of {self._name}"):
             properties = self._container.read()
         return tuple(properties["partitionKey"]["paths"])
 
     def ranges(self) -> tuple[FeedRange, ...]:
-        with _translated(f"listing the feed ranges of {self._name}"):
+        with translated(f"listing the feed ranges of {self._name}"):
             found = list(self._container.read_feed_ranges(force_refresh=True))
         tokens = sorted(json.dumps(dict(each), sort_keys=True) for each in found)
         return tuple(FeedRange(id=f"r{i:03d}", token=token) for i, token in enumerate(tokens))
@@ -96,7 +94,7 @@ class CosmosSource:
         return FeedRange(id=WHOLE_ID, token=WHOLE_TOKEN)
 
     def partitions_of(self, ranges: Sequence[FeedRange]) -> Mapping[str, tuple[str, ...]]:
-        with _translated(f"listing the partitions of {self._name}"):
+        with translated(f"listing the partitions of {self._name}"):
             # The SDK has no public way to the ids that metrics and logs call partitions by.
             connection = self._container.client_connection
             found = list(
@@ -145,6 +143,18 @@ class CosmosSource:
             continuation=page.continuation,
         )
 
+    def find(self, key: Key) -> Found:
+        return self._items.find(key)
+
+    def remove(self, key: Key, *, etag: str) -> Written:
+        return self._items.remove(key, etag=etag)
+
+    def replace(self, key: Key, document: Mapping[str, Any], *, etag: str) -> Written:
+        return self._items.replace(key, document, etag=etag)
+
+    def create(self, key: Key, document: Mapping[str, Any]) -> Written:
+        return self._items.create(key, document)
+
     def _number(self, doing: str, select: str, query: Query) -> Measured:
         page = self._page(doing, select, query, None, 1)
         total = page.ru
@@ -165,10 +175,10 @@ class CosmosSource:
         charges: list[float] = []
 
         def hook(headers: Mapping[str, str], _body: Any) -> None:
-            charges.append(float(headers.get(_CHARGE, 0.0)))
+            charges.append(float(headers.get(CHARGE, 0.0)))
 
         text, parameters = _sql(select, query)
-        with _translated(f"{doing} {self._name}"):
+        with translated(f"{doing} {self._name}"):
             pages = self._container.query_items(
                 text,
                 parameters=parameters,
@@ -237,45 +247,3 @@ def _nested(item: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:
             place = place.setdefault(folder, {})
         place[last] = item[f"pk{index}"]
     return nested
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Turn whatever azure-cosmos raises into Ebb's errors, without any document's content."""
-    try:
-        yield
-    except EbbError:
-        raise
-    except CosmosHttpResponseError as error:
-        raise _error_for(doing, error) from error
-    except ClientAuthenticationError as error:
-        raise TransientError(
-            f"{doing}: no token could be had for this identity; in Azure look at the app's managed "
-            "identity, at a terminal log in with 'az login'"
-        ) from error
-    except (AzureError, ConnectionError, TimeoutError, ValueError) as error:
-        raise TransientError(
-            f"{doing}: the answer was broken or cut off ({type(error).__name__}); "
-            "the call will be tried again"
-        ) from error
-
-
-def _error_for(doing: str, error: CosmosHttpResponseError) -> EbbError:
-    status = int(error.status_code or 0)
-    if status == 429:  # noqa: PLR2004 - HTTP's own number
-        headers = error.headers or {}
-        after_ms = headers.get("x-ms-retry-after-ms")
-        after_s = float(after_ms) / 1000 if after_ms else RETRY_AFTER_DEFAULT_S
-        return Throttled(f"{doing}: the partition is full (429)", retry_after_s=after_s)
-    if status == 404:  # noqa: PLR2004
-        return NotFound(
-            f"{doing}: not found (404); check the names of account, database and container"
-        )
-    if status in {401, 403}:
-        return PermanentError(
-            f"{doing}: refused ({status}); give this app's identity the role "
-            "'Cosmos DB Built-in Data Reader' on the account"
-        )
-    if status in _TRANSIENT_STATUS or status == 0:
-        return TransientError(f"{doing}: answered {status or 'nothing'}; will be tried again")
-    return PermanentError(f"{doing}: answered {status}, which trying again will not change")

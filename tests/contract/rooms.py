@@ -35,9 +35,11 @@ from shared.adapters.memory import (
     MemoryMail,
     MemoryMemories,
     MemoryMetering,
+    MemoryPointers,
     MemoryTellings,
 )
 from shared.adapters.metering import TableMetering
+from shared.adapters.pointers import TablePointers
 from shared.adapters.tellings import TableTellings
 from shared.errors import EbbError
 from shared.ports import (
@@ -50,6 +52,7 @@ from shared.ports import (
     Mail,
     Memories,
     Metering,
+    Pointers,
     Tellings,
 )
 
@@ -123,6 +126,8 @@ class Rooms(Protocol):
 
     def ledger(self) -> Ledger: ...
 
+    def pointers(self) -> Pointers: ...
+
     def boards(self) -> Boards: ...
 
     def memories(self) -> Memories: ...
@@ -148,6 +153,9 @@ class MemoryRooms:
 
     def ledger(self) -> Ledger:
         return MemoryLedger()
+
+    def pointers(self) -> Pointers:
+        return MemoryPointers()
 
     def boards(self) -> Boards:
         return MemoryBoards()
@@ -191,6 +199,9 @@ class AzuriteRooms:
 
     def ledger(self) -> TableLedger:
         return TableLedger(self.clients.tables, unique("ledger"))
+
+    def pointers(self) -> TablePointers:
+        return TablePointers(self.clients.tables, unique("pointers"))
 
     def boards(self) -> Boards:
         return TableBoards(self.clients.tables, "acme", unique("board"))

@@ -1,0 +1,58 @@
+"""Turns what azure-cosmos raises into Ebb's own errors; it retries nothing and tells no content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.cosmos.exceptions import CosmosHttpResponseError
+
+from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
+
+RETRY_AFTER_DEFAULT_S = 1.0
+CHARGE = "x-ms-request-charge"
+_TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn whatever azure-cosmos raises into Ebb's errors, without any document's content."""
+    try:
+        yield
+    except EbbError:
+        raise
+    except CosmosHttpResponseError as error:
+        raise error_for(doing, error) from error
+    except ClientAuthenticationError as error:
+        raise TransientError(
+            f"{doing}: no token could be had for this identity; in Azure look at the app's managed "
+            "identity, at a terminal log in with 'az login'"
+        ) from error
+    except (AzureError, ConnectionError, TimeoutError, ValueError) as error:
+        raise TransientError(
+            f"{doing}: the answer was broken or cut off ({type(error).__name__}); "
+            "the call will be tried again"
+        ) from error
+
+
+def error_for(doing: str, error: CosmosHttpResponseError) -> EbbError:
+    status = int(error.status_code or 0)
+    if status == 429:  # noqa: PLR2004 - HTTP's own number
+        headers = error.headers or {}
+        after_ms = headers.get("x-ms-retry-after-ms")
+        after_s = float(after_ms) / 1000 if after_ms else RETRY_AFTER_DEFAULT_S
+        return Throttled(f"{doing}: the partition is full (429)", retry_after_s=after_s)
+    if status == 404:  # noqa: PLR2004
+        return NotFound(
+            f"{doing}: not found (404); check the names of account, database and container"
+        )
+    if status in {401, 403}:
+        return PermanentError(
+            f"{doing}: refused ({status}); give this app's identity the role "
+            "'Cosmos DB Built-in Data Reader' on the account, and 'Cosmos DB Built-in Data "
+            "Contributor' where it retires documents"
+        )
+    if status in _TRANSIENT_STATUS or status == 0:
+        return TransientError(f"{doing}: answered {status or 'nothing'}; will be tried again")
+    return PermanentError(f"{doing}: answered {status}, which trying again will not change")
