@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.domain.receipt import Row
 
 STUB = "ebb_stub"
 """The property that makes a document a stub, and holds the pointer."""
+
+RETURNING = "ebb_returning"
+"""The property of a stub that an undo leaves for a moment: it counts while its pointer answers."""
 
 Key = tuple[str, str]
 """A document's partition key as a JSON list, and its id: what names it within its source."""
@@ -49,9 +52,24 @@ class Pointer:
     def span(self) -> Span:
         return Span(offset=self.offset, length=self.length, rows=self.rows)
 
+    @property
+    def answers(self) -> bool:
+        """Whether a reader may go by it once the source says that the document is not there."""
+        return self.rows > 0 and not self.deleted
+
+    def announced(self) -> Pointer:
+        """The same before anybody may go by it: an owner's deletion finds it and marks it."""
+        return replace(self, rows=0)
+
     def yields_to(self, other: Pointer) -> bool:
-        """Whether another takes its place: never an older version's, nor a deleted one's again."""
-        return other.ts > self.ts or (other.ts == self.ts and not self.deleted)
+        """Whether another may stand in its place.
+
+        A later version's may. Of the same version only an announcement makes room: whoever
+        removed the document goes by this one, and whoever deleted it is not to be undone.
+        """
+        if other.ts != self.ts:
+            return other.ts > self.ts
+        return other == self or not (self.deleted or self.answers)
 
 
 def pointer_to(row: Row, span: Span, *, archive: str, blob: str, place: int) -> Pointer:
