@@ -96,7 +96,7 @@ class Returning:
         return Outcome.RESTORED
 
     def _may_return(self, key: Key, pointer: Pointer) -> bool:
-        return not pointer.deleted and self._pointers.find(self._name, key) == pointer
+        return pointer.answers and self._pointers.find(self._name, key) == pointer
 
     def _created(self, key: Key, guard: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The guard as it stands, or what stood there before; None when that has just gone."""

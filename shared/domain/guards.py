@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.domain.pointers import Key, Pointer, key_values, with_pointer
-
-GUARD = "ebb_returning"
-"""The property that makes a stub a guard: its pointer stands in the index as well."""
+from shared.domain.pointers import RETURNING, Key, Pointer, key_values, with_pointer
 
 
 def guard_for(
@@ -29,8 +26,8 @@ def guard_for(
         for folder in folders:
             place = place.setdefault(folder, {})
         place[last] = value
-    return with_pointer(kept, pointer) | {GUARD: True}
+    return with_pointer(kept, pointer) | {RETURNING: True}
 
 
 def is_guard(document: Mapping[str, Any]) -> bool:
-    return document.get(GUARD) is True
+    return document.get(RETURNING) is True
