@@ -173,26 +173,30 @@ def delete_item(arguments: Arguments) -> Steps[None]:
                 if (yield from _removed(key, item, found.holder["_etag"])):
                     return
                 continue
+            if (yield from _nobody_answers(key, item)):
+                return
+            continue
         yield from _nobody_answers(key, item)
         return
     raise contended(item, TRIES_MAX)
 
 
-def _nobody_answers(key: Key, item: str) -> Steps[None]:
-    """Mark what points into the archive; whoever is just restoring it gives up, or is undone."""
+def _nobody_answers(key: Key, item: str) -> Steps[bool]:
+    """Mark what points into the archive, if anything does.
+
+    Whoever is just restoring it sees the mark and gives up, or has what it wrote deleted here.
+    """
     points = yield ToCold(method="find", argument=key)
     if points is None or points.deleted:
-        return
+        return False
     yield ToCold(method="mark", argument=key)
     for _ in range(TRIES_MAX):
         try:
             stands = yield ToCosmos(method="read_item", arguments=_reading(key, item))
         except CosmosResourceNotFoundError:
-            return
-        if not _is_back(stands, points):
-            return
-        if (yield from _removed(key, item, stands["_etag"])):
-            return
+            return True
+        if not _is_back(stands, points) or (yield from _removed(key, item, stands["_etag"])):
+            return True
     raise contended(item, TRIES_MAX)
 
 
