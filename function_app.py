@@ -12,8 +12,9 @@ from typing import Any
 import azure.functions as func
 
 from shared import faces, wiring
+from shared.application.retirements import retirement_shown
 from shared.errors import EbbError
-from shared.ports import COPY_QUEUE, NOTIFY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE
+from shared.ports import COPY_QUEUE, NOTIFY_QUEUE, RECEIVE_QUEUE, RETIRE_QUEUE, VALIDATE_QUEUE
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("ebb")
@@ -110,6 +111,26 @@ def migration_timeline(req: func.HttpRequest, context: func.Context) -> func.Htt
     def call() -> faces.Answer:
         hours = faces.hours(req.params.get("hours"))
         return faces.shown(wiring.app().picturing.timeline(name, hours=hours).as_dict())
+
+    return _answer(context, call)
+
+
+@app.route("migrations/{name}/retirement", methods=["GET"])
+def retirement_status(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """What removing from the source would take, what stands against it, and how far it is."""
+    name = req.route_params["name"]
+    return _answer(context, lambda: faces.shown(wiring.app().retirements.assess(name).as_dict()))
+
+
+@app.route("migrations/{name}/retirement", methods=["POST"])
+def retirement_change(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Execute, undo, pause or resume a retirement."""
+    name = req.route_params["name"]
+
+    def call() -> faces.Answer:
+        asked = faces.retirement_asked(faces.text_body(req.get_body()))
+        changed = wiring.app().retirements.change(name, asked.action, asked.reasons)
+        return faces.shown(retirement_shown(changed, ()), status=202)
 
     return _answer(context, call)
 
@@ -224,6 +245,21 @@ def validate(message: func.QueueMessage) -> None:
             VALIDATE_QUEUE, message.get_body(), wiring.app().validating.run
         ),
     )
+
+
+@app.queue_trigger("message", queue_name=RETIRE_QUEUE, connection="AzureWebJobsStorage")
+def retire(message: func.QueueMessage) -> None:
+    """Remove one slice from the source, or restore it."""
+    log.info(
+        "retire: %s",
+        wiring.app().burying.guarded(RETIRE_QUEUE, message.get_body(), wiring.app().retiring.run),
+    )
+
+
+@app.queue_trigger("message", queue_name=f"{RETIRE_QUEUE}-poison", connection="AzureWebJobsStorage")
+def retire_poison(message: func.QueueMessage) -> None:
+    """Record a retire message that failed every time."""
+    log.error("poison: %s", wiring.app().burying.run(RETIRE_QUEUE, message.get_body()))
 
 
 @app.queue_trigger("message", queue_name=NOTIFY_QUEUE, connection="AzureWebJobsStorage")

@@ -15,7 +15,7 @@ from typing import Any
 from shared import wiring
 from shared.application.purse import ALLOWANCE_RU
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, doctor, factory, migrations, plan
+from shared.terminal import archives, doctor, factory, migrations, plan, retirement
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
 
@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "doctor", "examine the deployment from inside", doctor.examine)
     _add_verify(commands)
     _add_prove(commands)
+    _add_retire(commands)
     _add_adf(commands)
     return parser
 
@@ -109,6 +110,29 @@ def _add_verify(commands: Any) -> None:
         help="note in FILE what was found sound, and go on from what it says",
     )
     verify.add_argument("--page", metavar="FILE", help="write the report as a page, too")
+
+
+def _add_retire(commands: Any) -> None:
+    text = "remove from the source what is proven, or put it back; without a verb a dry run"
+    retire = _add(commands, "retire", text, retirement.retire, "name")
+    verbs = retire.add_mutually_exclusive_group()
+    for verb, told in (
+        ("execute", "begin to remove"),
+        ("undo", "restore from the archive what was removed"),
+        ("pause", "remove and restore nothing until resumed"),
+        ("resume", "go on after a pause or a halt"),
+    ):
+        verbs.add_argument(f"--{verb}", dest="action", action="store_const", const=verb, help=told)
+    retire.add_argument(
+        "--accept-unprotected",
+        metavar="WHY",
+        help="remove although the archive has neither soft delete nor versioning; WHY is kept",
+    )
+    retire.add_argument(
+        "--accept-change-feed",
+        metavar="WHY",
+        help="remove although the spec declares consumers of the change feed; WHY is kept",
+    )
 
 
 def _add_adf(commands: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from shared.application.alerting import Taken
 from shared.application.picturing import HOURS_MAX
 from shared.application.pressing import Pressed
+from shared.application.retirements import OVERRIDABLE
 from shared.dashboard.page import page
 from shared.domain.slices import Migration
 from shared.errors import (
@@ -117,6 +118,35 @@ def taken_shown(taken: Taken) -> dict[str, Any]:
         "sources": list(taken.sources),
         "held_until_s": taken.held_until_s,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetirementAsked:
+    """What a person wants of a retirement, and why a gate is to open that does not hold."""
+
+    action: str
+    reasons: Mapping[str, str]
+
+
+def retirement_asked(text: str) -> RetirementAsked:
+    """`{"action": …, "accept_protection": "why", …}`: an action, reasons, and nothing else."""
+    known = ("action", *(f"accept_{gate}" for gate in OVERRIDABLE))
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or not all(isinstance(each, str) for each in body.values()):
+        advice = f"send a JSON object of texts, with {', '.join(known)}"
+        raise Invalid("the request", (Fault(path="$", seen="something else", advice=advice),))
+    strangers = tuple(
+        Fault(path=f"$.{key[:40]}", seen="unknown", advice=f"known here: {', '.join(known)}")
+        for key in body
+        if key not in known
+    )
+    if strangers:
+        raise Invalid("the request", strangers)
+    reasons = {gate: body[f"accept_{gate}"] for gate in OVERRIDABLE if f"accept_{gate}" in body}
+    return RetirementAsked(action=body.get("action", ""), reasons=reasons)
 
 
 def number(name: str, text: str | None, default: float, *, most: float) -> float:

@@ -19,6 +19,7 @@ from shared.domain.pointers import Key, Pointer, Span
 from shared.domain.profile import Profile
 from shared.domain.pulse import Pulse
 from shared.domain.receipt import Row
+from shared.domain.retirement import Removal, Retirement
 from shared.domain.runs import Debt, Order, Part, Run, RunCost
 from shared.domain.sharing import Share
 from shared.domain.slices import (
@@ -295,12 +296,15 @@ class Change:
     """One transaction on one migration's records: all of it happens or none.
 
     Every record with a version is written only if unchanged since it was read; a record without
-    one must not exist yet. Slices move between open and done by their state.
+    one must not exist yet. Slices and removals move between open and done by their state. New
+    removals come with the retirement that plans them.
     """
 
     slices: tuple[Slice, ...] = ()
     ranges: tuple[RangePlan, ...] = ()
     progress: Progress | None = None
+    removals: tuple[Removal, ...] = ()
+    retirement: Retirement | None = None
 
 
 class Ledger(Protocol):
@@ -333,6 +337,20 @@ class Ledger(Protocol):
         """Every proven slice in order of id; for completion and reports, never for a tick."""
         ...
 
+    def done_after(self, name: str, after: str, *, limit: int) -> tuple[Slice, ...]:
+        """At most so many proven slices behind an id, always in one and the same order."""
+        ...
+
+    def retirement(self, name: str) -> Retirement | None: ...
+
+    def removals(self, name: str) -> tuple[Removal, ...]:
+        """All removals that are not done; they are planned only a few ahead."""
+        ...
+
+    def removal(self, name: str, removal_id: str) -> Removal | None:
+        """An open or done removal."""
+        ...
+
     def commit(self, name: str, change: Change) -> None: ...
 
 
@@ -343,13 +361,14 @@ class Pointers(Protocol):
     """
 
     def find(self, source: str, key: Key) -> Pointer | None:
-        """One read; a pointer with `deleted` set says that nobody answers for the document."""
+        """One read; nobody may go by a pointer that does not `answer`."""
         ...
 
     def put(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
         """Write those that may stand (`Pointer.yields_to`); the keys under which they now stand.
 
-        A key that is not returned keeps what stood there: a later version, or a deletion.
+        A key that is not returned keeps what stood there: a later version, a deletion, or another
+        archive's pointer to the same version.
         """
         ...
 
@@ -651,3 +670,4 @@ COPY_QUEUE = "ebb-copy"
 RECEIVE_QUEUE = "ebb-receive"
 VALIDATE_QUEUE = "ebb-validate"
 NOTIFY_QUEUE = "ebb-notify"
+RETIRE_QUEUE = "ebb-retire"

@@ -50,6 +50,8 @@ from shared.application.picturing import Picturing
 from shared.application.pressing import Pressing
 from shared.application.proving import Proving
 from shared.application.receiving import Receiving
+from shared.application.retirements import Retirements
+from shared.application.retiring import Retiring
 from shared.application.surveying import Surveying
 from shared.application.validating import Validating
 from shared.application.verifying import Verifying
@@ -71,6 +73,8 @@ class App:
     copying: Copying
     receiving: Receiving
     validating: Validating
+    retiring: Retiring
+    retirements: Retirements
     burying: Burying
     notifying: Notifying
     operating: Operating
@@ -112,6 +116,8 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         copying=Copying(ports),
         receiving=Receiving(ports),
         validating=Validating(ports),
+        retiring=Retiring(ports),
+        retirements=Retirements(ports),
         burying=Burying(ports),
         notifying=Notifying(ports),
         operating=Operating(ports),

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
+from typing import Any
 
 from azure.data.tables import TableServiceClient
 
 from shared.adapters.keys import key
 from shared.adapters.records import packed, unpacked
 from shared.adapters.tables import AFTER_BAR, Row, Table, Write, check_size, stored
+from shared.domain.retirement import Removal, RemovalState, Retirement
 from shared.domain.slices import Migration, Progress, RangePlan, Slice, SliceState
 from shared.errors import Conflict, NotFound, PermanentError
 from shared.ports import Change
 
 _REGISTRY = "~migrations"  # no migration's partition: key() spells "~" otherwise
 _PROGRESS = "progress"
+_RETIREMENT = "retirement"
 _WINDOW_CHARS = len("0000000000-0000000000")
 
 
@@ -83,14 +86,51 @@ class TableLedger:
         for _, window in groupby(found, key=lambda one: one.id[:_WINDOW_CHARS]):
             yield from sorted(window, key=lambda one: one.id)
 
+    def done_after(self, name: str, after: str, *, limit: int) -> tuple[Slice, ...]:
+        """In order of key, whichever way odd range ids are spelt there."""
+        thing = f"the done slices of migration {name}"
+        low = f"done|{key(after)}" if after else "done|"
+        rows = self._table.between(
+            key(name), low, f"done{AFTER_BAR}", thing=thing, page_rows=limit + 1
+        )
+        found = (_slice(row, thing) for row in rows)
+        return tuple(islice((one for one in found if one.id != after), limit))
+
+    def retirement(self, name: str) -> Retirement | None:
+        thing = f"the retirement of migration {name}"
+        row = self._table.get(key(name), _RETIREMENT, thing=thing)
+        if row is None:
+            return None
+        return unpacked(Retirement, row.properties, version=row.version, thing=thing)
+
+    def removals(self, name: str) -> tuple[Removal, ...]:
+        thing = f"the open removals of migration {name}"
+        found = (_removal(row, thing) for row in self._all(name, "removal", thing))
+        return tuple(sorted(found, key=lambda one: one.id))
+
+    def removal(self, name: str, removal_id: str) -> Removal | None:
+        """Open before done, as for slices."""
+        thing = f"removal {removal_id} of migration {name}"
+        for place in ("removal", "removed"):
+            row = self._table.get(key(name), f"{place}|{key(removal_id)}", thing=thing)
+            if row is not None:
+                return _removal(row, thing)
+        return None
+
     def commit(self, name: str, change: Change) -> None:
         _check_names(name, change)
+        _check_planned(name, change)
         writes = [write for target in change.slices for write in _slice_writes(target)]
         writes += [_range_write(plan) for plan in change.ranges]
         if change.progress is not None:
             thing = f"the progress of migration {name}"
             properties = packed(change.progress, thing=thing)
             writes.append(stored(_PROGRESS, thing, properties, change.progress.version))
+        writes += [write for removal in change.removals for write in _removal_writes(removal)]
+        if change.retirement is not None:
+            thing = f"the retirement of migration {name}"
+            properties = packed(change.retirement, thing=thing)
+            writes.append(stored(_RETIREMENT, thing, properties, change.retirement.version))
         thing = f"a change of migration {name}"
         check_size(writes, thing=thing)
         self._check_not_done(name, change)
@@ -124,23 +164,49 @@ def _slice(row: Row, thing: str) -> Slice:
     return unpacked(Slice, row.properties, version=row.version, thing=thing)
 
 
+def _removal(row: Row, thing: str) -> Removal:
+    return unpacked(Removal, row.properties, version=row.version, thing=thing)
+
+
 def _slice_writes(target: Slice) -> list[Write]:
     thing = f"slice {target.id} of migration {target.migration}"
-    # An error may quote a document's id, and half a surrogate pair in it must not block the ledger.
-    storable = replace(target, error=target.error.encode("utf-8", "backslashreplace").decode())
-    properties = packed(storable, thing=thing)
-    opened = f"open|{key(target.id)}"
+    properties = packed(replace(target, error=_plain(target.error)), thing=thing)
+    opened, done = f"open|{key(target.id)}", f"done|{key(target.id)}"
     if target.state is not SliceState.PROVEN:
         return [stored(opened, thing, properties, target.version)]
-    if not target.version:
+    return _moved(thing, opened, done, properties, target.version)
+
+
+def _removal_writes(target: Removal) -> list[Write]:
+    thing = f"removal {target.id} of migration {target.migration}"
+    plain = replace(
+        target, error=_plain(target.error), spared_ids=tuple(map(_plain, target.spared_ids))
+    )
+    properties = packed(plain, thing=thing)
+    opened, done = f"removal|{key(target.id)}", f"removed|{key(target.id)}"
+    if target.state is not RemovalState.DONE:
+        return [stored(opened, thing, properties, target.version)]
+    return _moved(thing, opened, done, properties, target.version)
+
+
+def _moved(
+    thing: str, opened: str, done: str, properties: dict[str, Any], version: str
+) -> list[Write]:
+    """From open to done: both in one transaction, or neither."""
+    if not version:
         raise PermanentError(
-            f"writing {thing}: it is proven but was never read from the ledger; "
-            "nothing was written — read the open slice and move that one on"
+            f"writing {thing}: it is done but was never read from the ledger; "
+            "nothing was written — read the open one and move that one on"
         )
     return [
-        Write(kind="delete", key=opened, thing=thing, version=target.version),
-        stored(f"done|{key(target.id)}", thing, properties, ""),
+        Write(kind="delete", key=opened, thing=thing, version=version),
+        stored(done, thing, properties, ""),
     ]
+
+
+def _plain(text: str) -> str:
+    """A text may quote a document's id, and half a surrogate pair must not block the ledger."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _range_write(plan: RangePlan) -> Write:
@@ -148,10 +214,22 @@ def _range_write(plan: RangePlan) -> Write:
     return stored(f"range|{key(plan.range.id)}", thing, packed(plan, thing=thing), plan.version)
 
 
+def _check_planned(name: str, change: Change) -> None:
+    """A new removal must not be an old one: the version of the retirement that plans it tells."""
+    new = [target.id for target in change.removals if not target.version]
+    if new and not (change.retirement and change.retirement.version):
+        raise PermanentError(
+            f"writing a change of migration {name}: removal {new[0]} is new, and no retirement "
+            "that was read comes with it; nothing was written — plan it with its retirement"
+        )
+
+
 def _check_names(name: str, change: Change) -> None:
     named = {target.migration for target in change.slices}
     named |= {plan.migration for plan in change.ranges}
+    named |= {target.migration for target in change.removals}
     named |= {change.progress.migration} if change.progress else set()
+    named |= {change.retirement.migration} if change.retirement else set()
     strangers = sorted(named - {name})
     if strangers:
         raise PermanentError(

@@ -9,7 +9,7 @@ from shared.application.dispatching import named_in, read_work
 from shared.application.settling import settle_failure
 from shared.domain.slices import Cause, SliceState
 from shared.errors import EbbError, PermanentError
-from shared.ports import RECEIVE_QUEUE, Incident, IncidentKind
+from shared.ports import RECEIVE_QUEUE, RETIRE_QUEUE, Incident, IncidentKind
 
 TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to recognise it
 
@@ -39,6 +39,8 @@ class Burying:
         return outcome
 
     def _settled(self, queue: str, text: str) -> str:
+        if queue == RETIRE_QUEUE:
+            return "a tick sends it again, and a slice that stops every worker halts by its claims"
         try:
             work = read_work(self._ports, text)
         except PermanentError as error:

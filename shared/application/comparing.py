@@ -57,7 +57,7 @@ class Comparing:
             self._pacer = None
 
     def _compared(self, extent: Extent, rows: list[Row]) -> Verdict:
-        query = Query(extent=extent, where=self._spec.cold.where)
+        query = Query(extent=extent, where=self._spec.cold_where)
         since_s = self._ports.clock.now_s()
         while True:
             try:

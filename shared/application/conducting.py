@@ -251,7 +251,7 @@ class _Step:
             database=spec.source.database,
             container=spec.source.container,
             extent=target.extent,
-            where=spec.cold.where,
+            where=spec.cold_where,
             sink=f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/"),
             folder=incoming_folder(target.id, target.fence),
             documents=target.documents_planned,

@@ -19,6 +19,7 @@ from shared.application.measuring import measure_decision, measure_progress
 from shared.application.notifying import post
 from shared.application.pacer import change_board
 from shared.application.planning import Allowance, AllowanceSpent, Planning, Plans
+from shared.application.retirements import step
 from shared.application.settling import halt
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
@@ -74,7 +75,8 @@ class Controller:
     def _tick(self, held: Held) -> tuple[Entry, ...]:
         board = self._ports.boards.read()
         known = self._ports.ledger.migrations()
-        spending = _spending(known, board.compared(self._ports.clock.now_s()))
+        compared = board.compared(self._ports.clock.now_s())
+        spending = _spending(known, compared | {m.name for m in known if m.retiring})
         actions: dict[str, Any] = {}
         post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
@@ -212,6 +214,8 @@ class Controller:
         allowance = Allowance(self._ports, source=source, rate_ru_per_s=_survey_rate(decided))
         for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
+            if view.migration.retiring:
+                step(self._ports, view.migration, board, in_flight=share.in_flight, actions=actions)
             if not _is_running(view):
                 continue
             try:
@@ -364,7 +368,7 @@ class Completion:
 
 
 def _spending(known: tuple[Migration, ...], compared: frozenset[str]) -> list[Migration]:
-    """Those running whose predecessors are complete, and those compared; urgent ones first."""
+    """Those running whose predecessors are complete, those compared and those retired."""
     complete = {m.name for m in known if m.state is MigrationState.COMPLETED}
     running = [m for m in known if m.state is MigrationState.RUNNING]
     ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.retirements import retirement_shown
 from shared.domain.forecast import remaining_s
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
@@ -43,6 +44,7 @@ class Status:
     stalled_since_s: float | None
     notifications_failed: Mapping[str, str]
     """Targets that the last notice did not reach, and why."""
+    retirement: Mapping[str, Any] | None
     now_s: float
 
     @property
@@ -100,6 +102,7 @@ class Status:
             "started_at_s": progress.started_at_s or None,
             "completed_at_s": progress.completed_at_s or None,
             "fingerprint": progress.fingerprint or None,
+            "retirement": self.retirement,
         }
 
 
@@ -216,7 +219,7 @@ class Operating:
     def _status(self, migration: Migration) -> Status:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
-        running = migration.state is MigrationState.RUNNING
+        running = migration.state is MigrationState.RUNNING or migration.retiring
         fresh = running and now_s < board.valid_until_s
         spec = parse_spec(migration.spec_text)
         grant = board.grant_for(migration.name)
@@ -237,8 +240,15 @@ class Operating:
             stalled_since_s=pulse.since_s if stalled and pulse else None,
             pace_reason=pace,
             notifications_failed=self._untold(migration, spec),
+            retirement=self._retirement(migration.name, spec),
             now_s=now_s,
         )
+
+    def _retirement(self, name: str, spec: MigrationSpec) -> Mapping[str, Any] | None:
+        if spec.retire == "keep":
+            return None
+        ledger = self._ports.ledger
+        return retirement_shown(ledger.retirement(name), ledger.removals(name))
 
     def _untold(self, migration: Migration, spec: MigrationSpec) -> dict[str, str]:
         if not spec.notify:
@@ -276,8 +286,6 @@ class Operating:
                     "that, or deploy an Ebb for the other account",
                 )
             )
-        if spec.retire != "keep":
-            faults.append(_not_built("retire", spec.retire, "keep"))
         faults += self._unknown_targets(spec)
         if faults:
             raise Invalid("the spec", tuple(faults))
@@ -379,14 +387,6 @@ def _owner_of(data: bytes | None) -> str:
         return f"migration {body['name']!r} ({body['uid']})"
     except (ValueError, KeyError, TypeError):
         return "something that is not Ebb's"
-
-
-def _not_built(key: str, seen: str, instead: str) -> Fault:
-    return Fault(
-        path=f"$.{key}",
-        seen=f"saw {seen!r}",
-        advice=f"this version cannot do that yet; write {instead}",
-    )
 
 
 def _require(migration: Migration, doing: str, allowed: set[MigrationState]) -> None:

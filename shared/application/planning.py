@@ -309,7 +309,7 @@ def _samples(spec: MigrationSpec, ranges: tuple[RangePlan, ...]) -> Iterator[tup
 
 
 def _query(spec: MigrationSpec, plan: RangePlan, window: Window) -> Query:
-    return Query(extent=Extent(window=window, range=plan.range), where=spec.cold.where)
+    return Query(extent=Extent(window=window, range=plan.range), where=spec.cold_where)
 
 
 def _most(plans: Plans) -> int:

@@ -46,7 +46,7 @@ class WindowReading:
         self._source = source
         self._pacer = pacer
         self._paths = work.spec.source.partition_key
-        self._query = Query(extent=work.slice.extent, where=work.spec.cold.where)
+        self._query = Query(extent=work.slice.extent, where=work.spec.cold_where)
 
     def run(self, spool: Spool) -> Read:
         before = self.count()

@@ -92,7 +92,7 @@ class Salvage:
     def _read_again(self, harmed: Wanted, spool: Spool) -> bool:
         """Whether the source still gives exactly these documents, in these versions."""
         ids = tuple(sorted({row.id for row in harmed.values()}))
-        query = Query(extent=self._work.slice.extent, where=self._work.spec.cold.where, ids=ids)
+        query = Query(extent=self._work.slice.extent, where=self._work.spec.cold_where, ids=ids)
         known = len(spool.rows)
         self._reading.spool_documents(query, spool)
         again = [each.row for each in spool.rows[known:] if each.row.key in harmed]

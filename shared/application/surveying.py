@@ -391,7 +391,7 @@ class _Asking:
         return answer.value or 0
 
     def _query(self, range_: FeedRange, window: Window) -> Query:
-        return Query(extent=Extent(window=window, range=range_), where=self._spec.cold.where)
+        return Query(extent=Extent(window=window, range=range_), where=self._spec.cold_where)
 
 
 def _named(lo_s: int, hi_s: int) -> str:

@@ -165,7 +165,7 @@ class Validation:
     def _reread(self) -> Iterator[Row]:
         spec = self._work.spec
         source = self._ports.sources.open(spec.source.database, spec.source.container)
-        query = Query(extent=self._slice.extent, where=spec.cold.where)
+        query = Query(extent=self._slice.extent, where=spec.cold_where)
         documents = documents_of(source, query, self._pacer, self._work.progress)
         return rows_of(documents, spec.source.partition_key)
 

@@ -33,9 +33,10 @@ class Activity(StrEnum):
     VALIDATE = "validate"
     REREAD = "reread"
     COMPARE = "compare"
+    RETIRE = "retire"
 
 
-_SPENDING = frozenset({Activity.COPY, Activity.REREAD, Activity.COMPARE})
+_SPENDING = frozenset({Activity.COPY, Activity.REREAD, Activity.COMPARE, Activity.RETIRE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

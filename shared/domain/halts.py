@@ -20,6 +20,10 @@ class Halt(StrEnum):
     FOREIGN_SUMMARY = "foreign_summary"
     NOT_FOUND = "not_found"
     REFUSED = "refused"
+    ARCHIVE_HARMED = "archive_harmed"
+    GATE_CLOSED = "gate_closed"
+    REMOVAL_FAILED = "removal_failed"
+    RESTORED_OTHERWISE = "restored_otherwise"
 
 
 class Halting(PermanentError):

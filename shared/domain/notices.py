@@ -25,6 +25,9 @@ class NoticeKind(StrEnum):
     STALLED = "stalled"
     OVERRUN = "overrun"
     COSTLY = "costly"
+    RETIRED = "retired"
+    RESTORED = "restored"
+    RETIREMENT_HALTED = "retirement_halted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,9 @@ _TITLES: Mapping[NoticeKind, str] = {
     NoticeKind.STALLED: "is stalled",
     NoticeKind.OVERRUN: "passes its ceiling too often",
     NoticeKind.COSTLY: "costs more than was forecast",
+    NoticeKind.RETIRED: "is retired from its source",
+    NoticeKind.RESTORED: "is back in its source",
+    NoticeKind.RETIREMENT_HALTED: "has stopped retiring",
 }
 
 _RESUME = "Correct the cause, then run: ebb resume NAME"
@@ -157,6 +163,18 @@ WORDS: Mapping[NoticeKind | Halt, tuple[str, str]] = {
     NoticeKind.COSTLY: (
         "It has spent half as many request units again as its forecast was.",
         "Look at attempts_failed in ebb status NAME --json; pause it if that grows",
+    ),
+    NoticeKind.RETIRED: (
+        "Everything that its receipts cover is removed from the source, or was left alone.",
+        "See what was left alone, and why: ebb retire NAME",
+    ),
+    NoticeKind.RESTORED: (
+        "Everything that was removed from the source stands there again.",
+        "See what was left alone, and why: ebb retire NAME",
+    ),
+    NoticeKind.RETIREMENT_HALTED: (
+        "Retiring met a failure that stays; nothing more is removed or restored.",
+        "Read the reason: ebb retire NAME; correct it, then: ebb retire NAME --resume",
     ),
     Halt.SLICE_TRANSIENT: (
         "A slice failed until its attempts were used up: source or storage was away.",
@@ -205,5 +223,21 @@ WORDS: Mapping[NoticeKind | Halt, tuple[str, str]] = {
     Halt.REFUSED: (
         "The source, the storage or the factory refused it.",
         "Read the reason in ebb status NAME; usually a role is missing. Then resume",
+    ),
+    Halt.ARCHIVE_HARMED: (
+        "A receipt, manifest or blob is not what was proven. Nothing of its slice was removed.",
+        "Run ebb verify NAME, restore the blob from its versions, then ebb retire NAME --resume",
+    ),
+    Halt.GATE_CLOSED: (
+        "Something that had to hold while documents are removed holds no longer.",
+        "Read the reason: ebb retire NAME; correct it, then ebb retire NAME --resume",
+    ),
+    Halt.REMOVAL_FAILED: (
+        "A slice could not be removed or restored until its attempts were used up.",
+        "Look at the health of Cosmos DB and storage, then run: ebb retire NAME --resume",
+    ),
+    Halt.RESTORED_OTHERWISE: (
+        "A restored document is not what was archived. Its archived version still stands.",
+        "Read which one: ebb retire NAME; look at what writes to the container",
     ),
 }

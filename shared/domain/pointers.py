@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shared.domain.receipt import Row
+if TYPE_CHECKING:
+    from shared.domain.receipt import Row
 
 STUB = "ebb_stub"
 """The property that makes a document a stub, and holds the pointer."""

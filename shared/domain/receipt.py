@@ -114,7 +114,7 @@ def build_receipt(
             "database": spec.source.database,
             "container": spec.source.container,
             "partition_key": list(spec.source.partition_key),
-            "where": spec.cold.where,
+            "where": spec.cold_where,
         },
         "slice": target.id,
         "window": {"lo": extent.window.lo_s, "hi": extent.window.hi_s},
@@ -160,6 +160,7 @@ class Promise:
     merkle_root: str
     blob: Stored | None
     manifest: Stored
+    validated_at_s: float
 
 
 class _Form(BaseModel):
@@ -211,6 +212,7 @@ class _Receipt(_Form):
     merkle_root: str
     blob: _NamedBlob | None
     manifest: _NamedBlob
+    validated_at_s: float
 
 
 def read_receipt(name: str, data: bytes) -> Promise:
@@ -234,6 +236,7 @@ def read_receipt(name: str, data: bytes) -> Promise:
         merkle_root=form.merkle_root,
         blob=None if form.blob is None else _stored(form.blob),
         manifest=_stored(form.manifest),
+        validated_at_s=form.validated_at_s,
     )
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.domain.halts import Halt
 from shared.domain.slices import ERROR_CHARS_MAX, RETRY_BASE_S, RETRY_MAX_S, Slice
 from shared.errors import WrongState
 
-BATCH_DOCUMENTS = 50  # a kill repeats at most these, and one note in the ledger covers them
+BATCH_DOCUMENTS = 100  # a kill repeats at most these, and one note in the ledger covers them
 SPARED_NAMED_MAX = 10  # enough to look some up; the rest stands in the next archive
 IDLE_CLAIMS_MAX = 20  # claims in a row that moved nothing on: it kills whoever works on it
 REASON_CHARS_MAX = 500
@@ -89,8 +89,7 @@ class Removal:
     @property
     def reach(self) -> int:
         """Rows that a worker may have begun on: those behind it, and the batch it is at."""
-        begun = self.state is RemovalState.DONE or self.fence == 0
-        return min(self.documents, self.offset + (0 if begun else BATCH_DOCUMENTS))
+        return min(self.documents, self.offset + (BATCH_DOCUMENTS if self.fence else 0))
 
     def sent(self, now_s: float) -> Removal:
         return replace(self, sent_at_s=now_s)
@@ -287,4 +286,3 @@ class Forecast:
     ru_per_document: float
     measured: bool
     """Whether the cost of a document was learned from removals, or is assumed from its size."""
-    facts: dict[str, str] = field(default_factory=dict)

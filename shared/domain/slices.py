@@ -346,6 +346,8 @@ class Migration:
     """Why it halted, while it is halted."""
     notices: tuple[Notice, ...] = ()
     """What people are told of it; written with what it tells of, so that no crash parts them."""
+    retiring: bool = False
+    """Whether its retirement runs; the retirement's own record decides, and a tick mends this."""
     version: str = ""
 
     def moved(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from shared.domain.pointers import STUB
 from shared.errors import Fault, Invalid
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
@@ -99,6 +100,7 @@ class Source(_Strict):
     database: str = Field(min_length=1, max_length=255)
     container: str = Field(min_length=1, max_length=255)
     partition_key: Annotated[Paths, Field(min_length=1, max_length=3)]
+    change_feed_consumers: bool = False
 
     @property
     def name(self) -> str:
@@ -154,6 +156,8 @@ class MigrationSpec(_Strict):
     slice: SliceLimits = SliceLimits()
     validation: Literal["readback", "reread"] = "readback"
     retire: Literal["keep", "delete", "stub"] = "keep"
+    retire_grace: DurationS = Field(default=7 * 86_400, ge=0, le=3_650 * 86_400)
+    stub_keep: Paths = ()
     priority: int = Field(default=5, ge=1, le=10)
     after: Names = ()
     notify: Names = ()
@@ -163,6 +167,22 @@ class MigrationSpec(_Strict):
         if self.name in self.after:
             raise ValueError("after: names the migration itself; name other migrations")
         return self
+
+    @model_validator(mode="after")
+    def _stubs_are_meant(self) -> MigrationSpec:
+        if self.stub_keep and self.retire != "stub":
+            raise ValueError("stub_keep: only a stub keeps fields; write retire: stub, or leave it")
+        if any(path == f"/{STUB}" or path.startswith(f"/{STUB}/") for path in self.stub_keep):
+            raise ValueError(f"stub_keep: /{STUB} holds the pointer; name the document's own paths")
+        return self
+
+    @property
+    def cold_where(self) -> str | None:
+        """The condition beside the window: the spec's own, and no stub is ever archived."""
+        if self.retire != "stub":
+            return self.cold.where
+        no_stub = f"NOT IS_DEFINED(c.{STUB})"
+        return f"({self.cold.where}) AND {no_stub}" if self.cold.where else no_stub
 
 
 _ADVICE = {

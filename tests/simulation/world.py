@@ -34,7 +34,7 @@ from shared.adapters.memory import (
 from shared.adapters.parquet import ParquetFormat
 from shared.application.bundle import Ports
 from shared.domain.board import Board
-from shared.ports import COPY_QUEUE, VALIDATE_QUEUE
+from shared.ports import COPY_QUEUE, RETIRE_QUEUE, VALIDATE_QUEUE
 from shared.wiring import App, assemble
 from tests.simulation.faults import Chaos, Crash, Unlucky
 from tests.simulation.post import Post
@@ -50,6 +50,7 @@ __all__ = [
     "BUSINESS_RU_PER_S",
     "CAPACITY_RU_PER_S",
     "QUEUES",
+    "RETIRING",
     "SOURCE",
     "START_S",
     "Chaos",
@@ -67,6 +68,7 @@ __all__ = [
 START_S = 1_800_000_000
 SOURCE = "db/c"
 QUEUES = (COPY_QUEUE, VALIDATE_QUEUE)
+RETIRING = (RETIRE_QUEUE,)
 PROCESSES = 2
 SETTLE_S = 60.0
 LUCKY = frozenset({"clock", "names", "scratch", "table_format", "telemetry"})

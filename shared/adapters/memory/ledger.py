@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import TypeVar
 
+from shared.adapters.keys import key
+from shared.domain.retirement import Removal, RemovalState, Retirement
 from shared.domain.slices import Migration, Progress, RangePlan, Slice, SliceState
 from shared.errors import Conflict, NotFound, PermanentError
 from shared.ports import Change
 
 OPERATIONS_MAX = 100  # of one table transaction: what the real ledger can take
 
-Record = TypeVar("Record", Migration, Progress, RangePlan, Slice)
+Record = TypeVar("Record", Migration, Progress, RangePlan, Slice, Removal, Retirement)
 
 
 @dataclass(slots=True)
@@ -24,6 +26,9 @@ class _Book:
     ranges: dict[str, RangePlan] = field(default_factory=dict)
     open: dict[str, Slice] = field(default_factory=dict)
     done: dict[str, Slice] = field(default_factory=dict)
+    retirement: dict[str, Retirement] = field(default_factory=dict)
+    removals: dict[str, Removal] = field(default_factory=dict)
+    removed: dict[str, Removal] = field(default_factory=dict)
 
 
 class MemoryLedger:
@@ -77,6 +82,26 @@ class MemoryLedger:
             found = [done[one] for one in sorted(done)]
         yield from found
 
+    def done_after(self, name: str, after: str, *, limit: int) -> tuple[Slice, ...]:
+        with self._lock:
+            done = self._book(name).done
+            behind = sorted((key(one), one) for one in done if not after or key(one) > key(after))
+            return tuple(done[one] for _, one in behind[:limit])
+
+    def retirement(self, name: str) -> Retirement | None:
+        with self._lock:
+            return self._book(name).retirement.get(name)
+
+    def removals(self, name: str) -> tuple[Removal, ...]:
+        with self._lock:
+            opened = self._book(name).removals
+            return tuple(opened[one] for one in sorted(opened))
+
+    def removal(self, name: str, removal_id: str) -> Removal | None:
+        with self._lock:
+            book = self._book(name)
+            return book.removals.get(removal_id) or book.removed.get(removal_id)
+
     def commit(self, name: str, change: Change) -> None:
         """Everything is checked before anything is written."""
         _check_bounds(name, change)
@@ -90,6 +115,7 @@ class MemoryLedger:
             if change.progress is not None:
                 thing = f"the progress of migration {name}"
                 _check(book.progress.get(name), change.progress.version, thing)
+            _check_retiring(name, book, change)
             self._write(name, self._books.setdefault(name, book), change)
 
     def _write(self, name: str, book: _Book, change: Change) -> None:
@@ -102,6 +128,12 @@ class MemoryLedger:
             book.ranges[plan.range.id] = replace(plan, version=version)
         if change.progress is not None:
             book.progress[name] = replace(change.progress, version=version)
+        for removal in change.removals:
+            book.removals.pop(removal.id, None)
+            rest = book.removed if removal.state is RemovalState.DONE else book.removals
+            rest[removal.id] = replace(removal, version=version)
+        if change.retirement is not None:
+            book.retirement[name] = replace(change.retirement, version=version)
 
     def _book(self, name: str) -> _Book:
         return self._books.get(name) or _Book()
@@ -129,20 +161,43 @@ def _check_slice(book: _Book, target: Slice) -> None:
         )
 
 
+def _check_retiring(name: str, book: _Book, change: Change) -> None:
+    for target in change.removals:
+        thing = f"removal {target.id} of migration {name}"
+        _check(book.removals.get(target.id), target.version, thing)
+    if change.retirement is not None:
+        thing = f"the retirement of migration {name}"
+        _check(book.retirement.get(name), change.retirement.version, thing)
+
+
 def _check_bounds(name: str, change: Change) -> None:
-    operations = len(change.ranges) + (change.progress is not None)
-    for target in change.slices:
-        proven = target.state is SliceState.PROVEN
-        operations += 2 if proven else 1
-        if proven and not target.version:
-            raise PermanentError(
-                f"writing slice {target.id}: it is proven but was never read from the ledger; "
-                "nothing was written — read the open slice and move that one on"
-            )
-    ids = [target.id for target in change.slices] + [plan.range.id for plan in change.ranges]
+    operations = len(change.ranges) + sum(
+        one is not None for one in (change.progress, change.retirement)
+    )
+    ended = {t.id: t.state is SliceState.PROVEN for t in change.slices}
+    ended |= {t.id: t.state is RemovalState.DONE for t in change.removals}
+    new = {t.id for t in change.slices if not t.version}
+    new |= {t.id for t in change.removals if not t.version}
+    operations += len(change.slices) + len(change.removals) + sum(ended.values())
+    unread = [one for one in new if ended[one]]
+    if unread:
+        raise PermanentError(
+            f"writing {unread[0]}: it is done but was never read from the ledger; "
+            "nothing was written — read the open one and move that one on"
+        )
+    if any(not t.version for t in change.removals) and not (
+        change.retirement and change.retirement.version
+    ):
+        raise PermanentError(
+            f"writing a change of migration {name}: a removal is new, and no retirement that was "
+            "read comes with it; nothing was written — plan it with its retirement"
+        )
+    ids = [*ended, *(plan.range.id for plan in change.ranges)]
     named = {target.migration for target in change.slices}
     named |= {plan.migration for plan in change.ranges}
+    named |= {target.migration for target in change.removals}
     named |= {change.progress.migration} if change.progress else set()
+    named |= {change.retirement.migration} if change.retirement else set()
     if operations > OPERATIONS_MAX or named - {name} or _repeated(change):
         raise PermanentError(
             f"writing a change of migration {name}: {operations} operations on {len(ids)} records "
@@ -152,6 +207,9 @@ def _check_bounds(name: str, change: Change) -> None:
 
 
 def _repeated(change: Change) -> bool:
-    slices = [target.id for target in change.slices]
-    ranges = [plan.range.id for plan in change.ranges]
-    return len(set(slices)) < len(slices) or len(set(ranges)) < len(ranges)
+    kinds = (
+        [target.id for target in change.slices],
+        [plan.range.id for plan in change.ranges],
+        [target.id for target in change.removals],
+    )
+    return any(len(set(ids)) < len(ids) for ids in kinds)

@@ -1,0 +1,357 @@
+"""Removing one proven slice from the source, or restoring it, batch by batch under the budget.
+
+A worker takes a seat as for copying, claims the removal, holds the archive against the receipt
+once more, and notes each batch. Whatever stops it, the next one goes on at the batch it was at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from shared.application.bundle import Ports
+from shared.application.dispatching import named_in
+from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
+from shared.application.removing import Batch, Deleting, Field, Outcomes, Returning, Stubbing
+from shared.application.retirements import (
+    GATE_PROTECTION,
+    dispatch_removals,
+    halt_retirement,
+    mark_removal_unsent,
+    protection_fault,
+    waiting_removals,
+)
+from shared.application.settling import CONFLICT_WAIT_S, TRIES_MAX
+from shared.application.shelf import Item, Shelf, opened, promised
+from shared.domain.board import Activity, Seat
+from shared.domain.halts import Halt, Halting
+from shared.domain.retirement import (
+    BATCH_DOCUMENTS,
+    IDLE_CLAIMS_MAX,
+    Direction,
+    Removal,
+    RemovalState,
+    Retirement,
+)
+from shared.domain.slices import Migration, Slice
+from shared.domain.spec import MigrationSpec, parse_spec
+from shared.errors import Conflict, EbbError, PermanentError, TransientError
+from shared.ports import Archive, Change
+
+STAY_S = 300.0  # as for copying: an invocation must end well before functionTimeout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A removal with everything that was decided about it."""
+
+    migration: Migration
+    spec: MigrationSpec
+    retirement: Retirement
+    removal: Removal
+    slice: Slice
+
+
+class NotYet(EbbError):
+    """The proof is younger than the grace period."""
+
+    def __init__(self, message: str, *, until_s: float) -> None:
+        super().__init__(message)
+        self.until_s = until_s
+
+
+class Held(EbbError):
+    """The retirement was paused, turned round or halted while a slice was in hand."""
+
+
+class Retiring:
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+
+    def run(self, message: str) -> str:
+        """Remove or restore the slice a message names, and those that follow while time lasts."""
+        name, slice_id = named_in(message)
+        errand = self._errand(name, slice_id)
+        if isinstance(errand, str):
+            return errand
+        try:
+            pacer = Pacer.seated(self._ports, _seat(errand))
+        except NoRoom as error:
+            mark_removal_unsent(self._ports, errand.removal)
+            return f"the removal of slice {slice_id} waits: {error}"
+        if pacer is None:
+            return f"slice {slice_id} is in other hands"
+        try:
+            return self._several(errand, pacer)
+        except (SeatLost, Conflict) as error:
+            return str(error)
+        finally:
+            pacer.leave()
+            dispatch_removals(self._ports, name)
+
+    def _errand(self, name: str, slice_id: str) -> Errand | str:
+        migration = self._ports.ledger.migration(name)
+        retirement = self._ports.ledger.retirement(name)
+        if retirement is None or not retirement.running:
+            state = retirement.state.value if retirement else "not asked for"
+            return f"the retirement of {name} is {state}"
+        removal = self._ports.ledger.removal(name, f"{retirement.direction.value}|{slice_id}")
+        done = self._ports.ledger.slice(name, slice_id)
+        if removal is None or done is None or not done.receipt_sha256:
+            raise PermanentError(f"a queue message names slice {slice_id}, not planned for {name}")
+        if removal.state is RemovalState.DONE:
+            return f"the removal of slice {slice_id} is done"
+        return Errand(
+            migration=migration,
+            spec=parse_spec(migration.spec_text),
+            retirement=retirement,
+            removal=removal,
+            slice=done,
+        )
+
+    def _several(self, first: Errand, pacer: Pacer) -> str:
+        until_s = self._ports.clock.now_s() + STAY_S
+        outcomes: list[str] = []
+        errand: Errand | None = first
+        while errand is not None:
+            outcome, go_on = self._one(errand, pacer, until_s)
+            outcomes.append(outcome)
+            late = self._ports.clock.now_s() >= until_s
+            errand = self._following(errand, pacer) if go_on and not late else None
+        return "; ".join(outcomes)
+
+    def _following(self, errand: Errand, pacer: Pacer) -> Errand | None:
+        """The next waiting removal, with the seat moved to it."""
+        name = errand.migration.name
+        board, now_s = self._ports.boards.read(), self._ports.clock.now_s()
+        for each in waiting_removals(board, self._ports.ledger.removals(name), now_s):
+            if pacer.move_to(each.slice_id, each.range_id, each.fence + 1):
+                following = self._errand(name, each.slice_id)
+                return None if isinstance(following, str) else following
+        return None
+
+    def _one(self, errand: Errand, pacer: Pacer, until_s: float) -> tuple[str, bool]:
+        """One slice as far as time and budget last; says what happened, and whether to go on."""
+        claimed = self._claim(errand)
+        if claimed is None:
+            return f"the removal of slice {errand.slice.id} was claimed by someone else", False
+        passage = Passage(self._ports, claimed, pacer, until_s=until_s)
+        try:
+            return passage.run(), True
+        except (GivenBack, Held) as error:
+            self._settled(claimed, lambda r: r.released(ru=passage.unnoted_ru))
+            return str(error), False
+        except NotYet as error:
+            at_s = error.until_s
+            self._settled(claimed, lambda r: r.released(ru=passage.unnoted_ru, retry_at_s=at_s))
+            return str(error), True
+        except (SeatLost, Conflict):
+            raise
+        except EbbError as error:
+            return self._failed(claimed, error, passage.unnoted_ru), True
+
+    def _claim(self, errand: Errand) -> Errand | None:
+        name, claimed = errand.migration.name, errand.removal.claimed()
+        try:
+            self._ports.ledger.commit(name, Change(removals=(claimed,)))
+        except Conflict:
+            return None
+        written = self._ports.ledger.removal(name, claimed.id)
+        if written is None or written.fence != claimed.fence:
+            return None
+        return replace(errand, removal=written)
+
+    def _failed(self, errand: Errand, error: EbbError, ru: float) -> str:
+        now_s = self._ports.clock.now_s()
+        failed = self._settled(errand, lambda r: r.failed(str(error), ru=ru, now_s=now_s))
+        if failed is None:
+            return f"the removal of slice {errand.slice.id} had moved on: {error}"
+        name = errand.migration.name
+        if isinstance(error, PermanentError):
+            halt_retirement(self._ports, name, error)
+        elif failed.failures >= errand.spec.slice.attempts_max:
+            text = f"slice {errand.slice.id} failed {failed.failures} times: {error}"
+            halt_retirement(self._ports, name, Halting(Halt.REMOVAL_FAILED, text))
+        return f"the removal of slice {errand.slice.id} failed: {error}"
+
+    def _settled(self, errand: Errand, change: Callable[[Removal], Removal]) -> Removal | None:
+        """The removal moved on by whoever holds it; None if someone else does by now."""
+        name = errand.migration.name
+        for _ in range(TRIES_MAX):
+            current = self._ports.ledger.removal(name, errand.removal.id)
+            if current is None or current.fence != errand.removal.fence:
+                return None
+            if current.state is not RemovalState.WORKING:
+                return None
+            changed = change(current)
+            try:
+                self._ports.ledger.commit(name, Change(removals=(changed,)))
+            except Conflict:
+                self._ports.clock.wait(CONFLICT_WAIT_S)
+                continue
+            return changed
+        return None
+
+
+class Passage:
+    """One worker's way through one slice."""
+
+    def __init__(self, ports: Ports, errand: Errand, pacer: Pacer, *, until_s: float) -> None:
+        self._ports = ports
+        self._errand = errand
+        self._removal = errand.removal
+        self._pacer = pacer
+        self._until_s = until_s
+        self._noted_ru = 0.0
+        sink = errand.spec.sink
+        self._archive: Archive = ports.archives.open(sink.container, sink.prefix)
+
+    @property
+    def unnoted_ru(self) -> float:
+        return self._pacer.meter.spent_ru - self._noted_ru
+
+    def run(self) -> str:
+        self._check_deadly()
+        self._check_protection()
+        promise = promised(self._archive, self._errand.slice)
+        self._check_grace(promise.validated_at_s)
+        removal = self._removal
+        with opened(self._ports, self._archive, self._errand.spec.sink, promise) as shelf:
+            batch = self._batch(shelf)
+            items = shelf.items(removal.offset, removal.documents, with_documents=not self._deletes)
+            while several := tuple(islice(items, BATCH_DOCUMENTS)):
+                self._pacer.keep()
+                self._note(several, batch.run(several))
+        return self._outcome()
+
+    @property
+    def _restores(self) -> bool:
+        return self._removal.direction is Direction.RESTORE
+
+    @property
+    def _deletes(self) -> bool:
+        return self._errand.retirement.mode == "delete" and not self._restores
+
+    def _batch(self, shelf: Shelf) -> Batch:
+        spec = self._errand.spec
+        field = Field(
+            ports=self._ports,
+            spec=spec,
+            source=self._ports.sources.open(spec.source.database, spec.source.container),
+            extent=self._errand.slice.extent,
+            pacer=self._pacer,
+            still_mine=self._still_mine,
+            repeats=shelf.repeats(),
+            noted=self._noted_by_removing(),
+        )
+        if self._restores:
+            return Returning(field, deleted=self._errand.retirement.mode == "delete")
+        return Deleting(field) if self._deletes else Stubbing(field)
+
+    def _noted_by_removing(self) -> int:
+        if not self._restores:
+            return 0
+        removing_id = f"{Direction.REMOVE.value}|{self._removal.slice_id}"
+        removed = self._ports.ledger.removal(self._removal.migration, removing_id)
+        return removed.offset if removed else 0
+
+    def _still_mine(self) -> Removal:
+        current = self._ports.ledger.removal(self._removal.migration, self._removal.id)
+        if current is None or current.fence != self._removal.fence:
+            raise SeatLost(f"the removal of slice {self._removal.slice_id} is someone else's now")
+        return current
+
+    def _check_deadly(self) -> None:
+        if self._removal.idle_claims > IDLE_CLAIMS_MAX:
+            raise Halting(
+                Halt.REMOVAL_FAILED,
+                f"slice {self._removal.slice_id} was claimed {self._removal.idle_claims} times in "
+                "a row and moved nothing on: it stops whoever works on it; look at the app's log",
+            )
+
+    def _check_protection(self) -> None:
+        opened_by_hand = any(o.gate == GATE_PROTECTION for o in self._errand.retirement.overrides)
+        blob = self._errand.slice.staged.blob if self._errand.slice.staged else None
+        if self._restores or opened_by_hand or blob is None:
+            return
+        fault = protection_fault(self._archive.protection(blob.name))
+        if fault:
+            raise Halting(Halt.GATE_CLOSED, f"removing slice {self._removal.slice_id}: {fault}")
+
+    def _check_grace(self, validated_at_s: float) -> None:
+        until_s = validated_at_s + self._errand.spec.retire_grace
+        if not self._restores and self._ports.clock.now_s() < until_s:
+            raise NotYet(
+                f"slice {self._removal.slice_id} waits until its proof is "
+                f"{self._errand.spec.retire_grace} s old",
+                until_s=until_s,
+            )
+
+    def _note(self, items: tuple[Item, ...], outcomes: Outcomes) -> None:
+        """The batch is behind us: one conditional write, which ends the removal if it was last."""
+        told = [(item.row.id, outcomes[item.row.key]) for item in items]
+        noted = self._removal.noted(told, ru=self.unnoted_ru)
+        self._noted_ru = self._pacer.meter.spent_ru
+        if noted.offset >= noted.documents:
+            self._end(noted)
+            return
+        with suppress(Conflict):  # perhaps with our own write, whose reply was lost
+            self._ports.ledger.commit(noted.migration, Change(removals=(noted,)))
+        written = self._still_mine()
+        if written.offset != noted.offset:
+            raise Conflict(f"noting a batch of slice {noted.slice_id}: its record was changed")
+        self._removal = written
+        self._go_on_or_hold()
+
+    def _go_on_or_hold(self) -> None:
+        retirement = self._ports.ledger.retirement(self._removal.migration)
+        if retirement is None or not retirement.running:
+            raise Held(f"the retirement of {self._removal.migration} runs no longer")
+        if retirement.direction is not self._removal.direction:
+            raise Held(f"the retirement of {self._removal.migration} was turned round")
+        if self._ports.clock.now_s() >= self._until_s:
+            raise Held(f"slice {self._removal.slice_id} goes on in another invocation")
+
+    def _end(self, noted: Removal) -> None:
+        """With the totals, in one transaction; conflicts come from other slices that end."""
+        name, ended = noted.migration, noted.ended()
+        for _ in range(TRIES_MAX):
+            totals = self._ports.ledger.retirement(name)
+            if totals is None:
+                raise PermanentError(f"ending a removal of {name}: its retirement is gone")
+            try:
+                self._ports.ledger.commit(
+                    name, Change(removals=(ended,), retirement=totals.with_done(ended))
+                )
+            except Conflict:
+                if self._still_mine().state is not RemovalState.DONE:
+                    self._ports.clock.wait(CONFLICT_WAIT_S)
+                    continue
+            self._removal = ended
+            return
+        raise TransientError(
+            f"recording the removal of slice {noted.slice_id}: {TRIES_MAX} conflicts in a row; "
+            "will be tried again"
+        )
+
+    def _outcome(self) -> str:
+        end = self._removal
+        doing = "restored" if self._restores else "removed"
+        return (
+            f"slice {end.slice_id}: {end.moved} {doing}, {end.changed} changed and {end.gone} "
+            "gone since, left alone"
+        )
+
+
+def _seat(errand: Errand) -> Seat:
+    return Seat(
+        migration=errand.migration.name,
+        source=errand.spec.source.name,
+        range_id=errand.removal.range_id,
+        slice_id=errand.slice.id,
+        fence=errand.removal.fence + 1,
+        activity=Activity.RETIRE,
+        until_s=0.0,
+    )

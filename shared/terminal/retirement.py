@@ -1,0 +1,80 @@
+"""The command retire: shows what removing from the source would take, and asks a running Ebb."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+
+from shared.terminal.console import DONE, PROBLEM, Terminal
+from shared.terminal.remote import Remote
+
+
+def retire(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Without a verb nothing is changed; exit code 1 when something stands against it."""
+    remote = Remote(options.url, options.key)
+    path = f"migrations/{urllib.parse.quote(options.name, safe='')}/retirement"
+    if options.action is None:
+        found = remote.call("GET", path)
+        terminal.show(found, lambda: _assessed(found))
+        return _code(found)
+    answer = remote.call("POST", path, json.dumps(_asked(options)))
+    terminal.show(answer, lambda: f"{options.name}: {_course(answer)}")
+    return DONE
+
+
+def _asked(options: argparse.Namespace) -> dict[str, str]:
+    asked = {
+        "action": options.action,
+        "accept_protection": options.accept_unprotected,
+        "accept_change_feed": options.accept_change_feed,
+    }
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _code(found: Mapping[str, Any]) -> int:
+    course = found["retirement"]
+    halted = course is not None and course["state"] == "halted"
+    return PROBLEM if halted or not found["possible"] else DONE
+
+
+def _assessed(found: Mapping[str, Any]) -> str:
+    forecast = found["forecast"]
+    by = "as measured" if forecast["measured"] else "assumed from their size"
+    seconds = forecast["seconds"]
+    took = "an unknown time" if seconds is None else str(dt.timedelta(seconds=round(seconds)))
+    size = f"{forecast['documents']:,} documents, {forecast['document_bytes'] / 1e9:,.1f} GB"
+    each_ru = f"{forecast['ru_per_document']:,.1f} each, {by}"
+    lines = [f"{found['name']}: retire: {found['mode']}, {size}"]
+    lines.append(f"  about {forecast['ru']:,.0f} RU ({each_ru}), {took} at the copy's own pace")
+    lines += [_gate(each) for each in found["gates"]]
+    if found["slices_in_grace"]:
+        lines.append(f"  {found['slices_in_grace']} slices wait until their proof is old enough")
+    if found["retirement"]:
+        lines.append(f"  {_course(found['retirement'])}")
+    elif found["possible"]:
+        lines.append(f"  nothing was removed; begin with: ebb retire {found['name']} --execute")
+    return "\n".join(lines)
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    mark = "[green]holds [/]" if gate["holds"] else "[bold red]CLOSED[/]"
+    if gate["overridden"]:
+        mark = "[yellow]opened[/]"
+    why = f" (accepted: {gate['overridden']})" if gate["overridden"] else ""
+    return f"  {mark} {gate['name']}: {escape(gate['text'] + why)}"
+
+
+def _course(course: Mapping[str, Any]) -> str:
+    documents = course["documents"]
+    spared = documents["spared_changed"] + documents["spared_gone"]
+    return escape(
+        f"{course['direction']} is {course['state']} ({course['reason']}): "
+        f"{documents['removed']:,} of {documents['expected']:,} removed, "
+        f"{documents['restored']:,} restored, {spared:,} left alone, {course['ru']['spent']:,} RU"
+    )

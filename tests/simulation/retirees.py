@@ -1,0 +1,200 @@
+"""One simulated retirement from its seed: documents removed and restored under any misfortune.
+
+After every step, whoever did it and whoever was killed doing it, every read must be right.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from shared.domain.retirement import Direction, RetirementState
+from shared.errors import EbbError
+from shared.ports import RETIRE_QUEUE
+from tests.simulation.faults import Crash
+from tests.simulation.owners import Owners
+from tests.simulation.runs import DAY_S, SPEC, calm_down
+from tests.simulation.world import PROCESSES, RETIRING, START_S, World, make_world
+
+STEPS = 120
+CALM_TICKS_MAX = 300
+NO_STUB = "NOT IS_DEFINED(c.ebb_stub)"
+DOCUMENTS = 40
+MODES = ("delete", "stub")
+
+
+@dataclass(slots=True)
+class Retiree:
+    """A completed migration whose documents are on their way out or back."""
+
+    world: World
+    rng: random.Random
+    owners: Owners
+    mode: str
+    kills: int = 0
+
+    def step(self) -> None:
+        """One thing that may happen next, to anyone."""
+        choice = self.rng.random()
+        if choice < 0.3:
+            self.tick()
+        elif choice < 0.65:
+            self.deliver()
+        elif choice < 0.85:
+            self.owners.act()
+        elif choice < 0.9:
+            self.press()
+        else:
+            self.world.clock.advance(self.rng.choice([0.5, 5.0, 50.0, 500.0]))
+
+    def checked_step(self) -> None:
+        self.step()
+        self.owners.check()
+
+    def tick(self) -> None:
+        process = self.rng.randrange(PROCESSES)
+        self._working("tick", process, self.world.apps[process].controller.tick)
+
+    def deliver(self) -> None:
+        process = self.rng.randrange(PROCESSES)
+        letter = self.world.mail.take_any(RETIRING, self.rng)
+        if letter is None:
+            return
+        app = self.world.apps[process]
+        if self._working("retire", process, lambda: app.retiring.run(letter.text)):
+            self.world.mail.done(letter)
+        else:
+            self.world.mail.send(letter.queue, letter.text, delay_s=30)
+
+    def press(self) -> None:
+        verb = self.rng.choice(["pause", "resume", "resume"])
+        with suppress(EbbError):
+            self.world.calm.retirements.change("sim", verb, {})
+
+    def _working(self, name: str, process: int, work: Callable[[], object]) -> bool:
+        """Whether it came to its end; a killed process is started again."""
+        try:
+            with self.world.chaos.acting(name):
+                work()
+        except Crash:
+            self.kills += 1
+            self.world.restart(process)
+            return False
+        except EbbError:
+            return False
+        finally:
+            self.world.chaos.dead = False
+        return True
+
+    def finish(self) -> None:
+        """No more misfortune: it comes to its end by itself; reads are right all the while."""
+        self.owners.finish()
+        quiet(self.world)
+        for _ in range(CALM_TICKS_MAX):
+            self.world.calm.controller.tick()
+            while letter := self.world.mail.take(RETIRE_QUEUE):
+                self.world.calm.retiring.run(letter.text)
+                self.owners.check()
+            retirement = self.world.ports.ledger.retirement("sim")
+            assert retirement is not None
+            if retirement.state is RetirementState.DONE:
+                return
+            if not retirement.running:
+                self.world.calm.retirements.resume("sim")
+            self.world.clock.advance(30)
+        raise AssertionError(f"no end in sight: {retirement}")
+
+
+def quiet(world: World) -> None:
+    chaos = world.chaos
+    chaos.crash = chaos.fail = chaos.lose = chaos.throttle = chaos.interleave = 0.0
+    chaos.conflict = chaos.harm = 0.0
+    chaos.kill_at = None
+
+
+def archived(seed: int, mode: str, *, documents: int = DOCUMENTS, spec: str = SPEC) -> Retiree:
+    """A migration that is complete, and whose grace period is over."""
+    world = make_world(seed)
+    world.source.wheres = {NO_STUB: lambda document: "ebb_stub" not in document}
+    for index in range(documents):
+        world.source.put(f"doc-{index:03d}", ts=START_S - (91 + index) * DAY_S, body={"n": index})
+    kept = "stub_keep: /body/n\n" if mode == "stub" else ""
+    world.calm.operating.apply(f"{spec}retire: {mode}\n{kept}")
+    world.calm.operating.start("sim")
+    calm_down(world)
+    world.clock.advance(8 * DAY_S)
+    rng = random.Random(seed + 3)
+    retiree = Retiree(world=world, rng=rng, owners=Owners(world=world, rng=rng), mode=mode)
+    retiree.owners.know()
+    return retiree
+
+
+def unleash(retiree: Retiree) -> None:
+    chaos, rng = retiree.world.chaos, retiree.rng
+    stalls_s = rng.choice([(0.0,), (0.0, 1.0), (0.0, 1.0, 100.0)])
+
+    def nested() -> None:
+        retiree.world.clock.advance(rng.choice(stalls_s))
+        retiree.checked_step()
+
+    chaos.nested = nested
+    chaos.crash = rng.choice([0.002, 0.01, 0.03])
+    chaos.fail = rng.choice([0.0, 0.01, 0.05])
+    chaos.lose = rng.choice([0.0, 0.01, 0.05])
+    chaos.throttle = rng.choice([0.0, 0.1])
+    chaos.interleave = rng.choice([0.0, 0.02, 0.1])
+    chaos.conflict = rng.choice([0.0, 0.02, 0.1])
+    chaos.harm = rng.choice([0.0, 0.05])
+
+
+def disturbed(retiree: Retiree) -> None:
+    """Steps under misfortune, then the rest of the way in peace."""
+    unleash(retiree)
+    for _ in range(STEPS):
+        retiree.checked_step()
+    retiree.finish()
+    retiree.owners.check()
+
+
+def simulated(seed: int, mode: str) -> Retiree:
+    """Out and back, with owners at work all the time."""
+    retiree = archived(seed, mode)
+    names = sorted(retiree.owners.truth)
+    for name in retiree.rng.sample(names, 3):
+        retiree.owners.delete_directly(name)
+    try:
+        retiree.world.calm.retirements.execute("sim", {})
+        disturbed(retiree)
+        check_totals(retiree)
+        retiree.world.calm.retirements.undo("sim")
+        disturbed(retiree)
+        check_restored(retiree)
+    except BaseException as error:
+        calls = "\n".join(retiree.world.chaos.trace)
+        error.add_note(f"seed {seed}, {mode}; the last calls:\n{calls}")
+        raise
+    return retiree
+
+
+def check_totals(retiree: Retiree) -> None:
+    """Each document that a receipt covers was counted once, and no removal is left open."""
+    ledger = retiree.world.ports.ledger
+    retirement, progress = ledger.retirement("sim"), ledger.progress("sim")
+    assert retirement is not None
+    assert progress is not None
+    assert ledger.removals("sim") == ()
+    counted = retirement.documents_removed + retirement.spared_changed + retirement.spared_gone
+    if retirement.direction is Direction.REMOVE:
+        assert counted == progress.documents_proven
+    assert retirement.ru_spent <= retiree.world.source.ru_charged
+
+
+def check_restored(retiree: Retiree) -> None:
+    """What nobody deleted stands in the source as itself, and nothing points anywhere."""
+    stands = retiree.world.source.documents
+    assert set(stands) == {name for name, now in retiree.owners.truth.items() if now is not None}
+    assert not [name for name, document in stands.items() if "ebb_stub" in document]
+    standing = retiree.world.ports.pointers.standing.values()  # type: ignore[attr-defined]
+    assert not [pointer for pointer in standing if not pointer.deleted]
