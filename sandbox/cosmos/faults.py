@@ -13,6 +13,9 @@ Fault = Literal[
     "reset",
     "slow",
     "truncated_body",
+    # Carried out all the same.
+    "late_503",
+    "lost_reply",
 ]
 Kind = Literal["query", "count", "read", "write", "any"]
 # Faults that only make sense for the pages of a query.

@@ -29,6 +29,7 @@ REQUEST_BYTES_MAX = 8 * 1024 * 1024
 RESTART = "sandbox-restart"
 _CROSS_PARTITION_NOT_SERVABLE = "1004"
 _RU_RATE_TOO_LARGE = "3200"
+_OWNER_NOT_FOUND = "1003"
 _OK, _NO_CONTENT, _NOT_MODIFIED, _BAD_REQUEST = 200, 204, 304, 400
 # The backing server answers a read or query only when it is told that partitions don't matter.
 _PASSED_REQUEST_HEADERS = (
@@ -170,9 +171,7 @@ class MeteredProxy:
         ru = self._price(operation, backed, body)
         self._account.book(cell._replace(status=backed.status), ru)
         response = _passed(backed, ru)
-        if fault is not None and fault.fault == "truncated_body":
-            return await _truncated(request, response, backed.body)
-        return response
+        return response if fault is None else await _after(fault, request, response, backed)
 
     async def _before(self, fault: FaultRule, request: web.Request) -> web.StreamResponse | None:
         if fault.fault == "slow":
@@ -181,7 +180,7 @@ class MeteredProxy:
             _cut(request)
             raise ConnectionResetError
         if fault.fault == "status_503":
-            raise Refusal(503, "Service is currently unavailable, please retry after a while.")
+            raise _unavailable()
         if fault.fault == "empty_page_with_continuation":
             token = request.headers.get("x-ms-continuation", RESTART)
             headers = {
@@ -250,7 +249,11 @@ class MeteredProxy:
             return found
         backed = await self._call("GET", f"/dbs/{key[0]}/colls/{key[1]}")
         if backed.status != _OK:
-            raise Refusal(404, f"container {key[1]!r} of database {key[0]!r} does not exist")
+            raise Refusal(
+                404,
+                f"container {key[1]!r} of database {key[0]!r} does not exist",
+                substatus=_OWNER_NOT_FOUND,
+            )
         facts = json.loads(backed.body)
         definition = facts.get("partitionKey", {})
         container = _Container(
@@ -435,6 +438,24 @@ def _refused(refusal: Refusal) -> web.Response:
         status=refusal.status,
         headers=headers,
     )
+
+
+def _unavailable() -> Refusal:
+    return Refusal(503, "Service is currently unavailable, please retry after a while.")
+
+
+async def _after(
+    fault: FaultRule, request: web.Request, response: web.Response, backed: Backed
+) -> web.StreamResponse:
+    """What becomes of an answer once everything is done."""
+    if fault.fault == "truncated_body":
+        return await _truncated(request, response, backed.body)
+    if fault.fault == "late_503":
+        raise _unavailable()
+    if fault.fault == "lost_reply":
+        _cut(request)
+        raise ConnectionResetError
+    return response
 
 
 async def _truncated(

@@ -26,6 +26,7 @@ _MISSING: dict[str, Any] = {}
 _OWNER_MISSING = 1003  # substatus of a 404: the container itself is gone
 # An id is a segment of a path, and there these would end it or lead elsewhere.
 _UNADDRESSABLE = re.compile(r"[/\\?#\t\r\n]|^\.{0,2}$| $")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FATES = {404: Fate.ABSENT, 409: Fate.EXISTS, 412: Fate.CHANGED}
 
 
@@ -78,10 +79,10 @@ class CosmosItems:
                 "only queries reach it, so leave it where it is"
             )
         values = key_values(key)
-        if any(isinstance(value, list) or (value and isinstance(value, dict)) for value in values):
+        if not all(map(_addressable, values)):
             raise PermanentError(
-                f"{doing}: its partition key is an object or a list, by which no document can be "
-                "addressed; only queries reach it, so leave it where it is"
+                f"{doing}: its partition key is an object, a list or no valid text, by which no "
+                "document can be addressed; only queries reach it, so leave it where it is"
             )
         with translated(doing):
             # Asked here, so that a 404 to the request itself is never the container's.
@@ -103,7 +104,11 @@ class _Request:
     def answer(
         self, ask: Callable[[Mapping[str, Any]], Any], *, refusals: tuple[Fate, ...]
     ) -> Written:
-        told = {"raw_request_hook": self._sending, "response_hook": self._answered}
+        told = {
+            "raw_request_hook": self._sending,
+            "response_hook": self._answered,
+            "retry_read": 0,  # broken connections; the hook is not told of those retries
+        }
         with translated(self._doing):
             try:
                 body = ask(told)
@@ -138,6 +143,13 @@ class _Request:
                 "say that the document is gone; will be tried again"
             ) from error
         return fate
+
+
+def _addressable(value: Any) -> bool:
+    """Whether one part of a partition key can be told to the service, a missing one included."""
+    if isinstance(value, str):
+        return not _LONE_SURROGATE.search(value)
+    return value == _MISSING or not isinstance(value, dict | list)
 
 
 def _unchanged(etag: str) -> dict[str, Any]:

@@ -91,6 +91,8 @@ class ParquetFormat:
         with _readable(f"row {row} of a span of {span.length} bytes"):
             around = BytesIO(file_around(data, span, column=_DOCUMENT))
             documents = pq.ParquetFile(around).read_row_group(0, use_threads=False)[_DOCUMENT]
+            if len(documents) != span.rows or not 0 <= row < span.rows:
+                raise ValueError("another number of rows")
             return cast("bytes", documents[row].cast(pa.binary()).as_py())
 
     def received(self, file: BinaryIO) -> Iterator[Mapping[str, Any]]:

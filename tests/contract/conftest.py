@@ -54,4 +54,5 @@ def azurite(clients: Clients) -> Iterator[AzuriteRooms]:
     yield AzuriteRooms(clients)
     for wire in (clients.table_wire, clients.blob_wire):
         wire.lose_replies_to = None
+        wire.forbidden = None
         wire.copy_statuses.clear()

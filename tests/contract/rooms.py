@@ -63,18 +63,21 @@ T = TypeVar("T")
 
 
 class Wire(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, untyped
-    """The real transport, counting requests; it can lose a reply or retouch an answer's headers."""
+    """The real transport, counting requests; it can lose a reply or spoil either."""
 
     def __init__(self) -> None:
         super().__init__()
         self.requests: list[str] = []
         self.lose_replies_to: str | None = None
+        self.forbidden: str | None = None
         self.copy_statuses: list[str] = []
         self.blocks_may_pass = Event()
         self.blocks_may_pass.set()
 
     def send(self, request: Any, **kwargs: Any) -> Any:
         self.requests.append(f"{request.method} {request.url}")
+        if self.forbidden and self.forbidden in self.requests[-1]:
+            request.headers["Authorization"] = "SharedKey devstoreaccount1:bm90IHRoZSBrZXk="
         if "comp=block&" in request.url:
             self.blocks_may_pass.wait(timeout=30)
         response = cast("Any", super().send(request, **kwargs))
@@ -97,7 +100,7 @@ class Clients:
     blob_wire: Wire
 
     @staticmethod
-    def connect(connection_string: str) -> Clients:
+    def connect(connection_string: str, *, first_bytes: int = 1 << 20) -> Clients:
         table_wire, blob_wire = Wire(), Wire()
         return Clients(
             tables=TableServiceClient.from_connection_string(
@@ -107,7 +110,7 @@ class Clients:
                 connection_string,
                 retry_total=0,
                 transport=blob_wire,
-                max_single_get_size=1 << 20,  # small, so that most downloads take several parts
+                max_single_get_size=first_bytes,  # small, so that most downloads take several parts
                 max_chunk_get_size=1 << 20,
             ),
             queues=QueueServiceClient.from_connection_string(connection_string, retry_total=0),

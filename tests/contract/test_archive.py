@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 
 from shared.domain.slices import Stored
-from shared.errors import Conflict, NotFound, PermanentError
+from shared.errors import Conflict, NotFound, PermanentError, TransientError
 from shared.ports import Archive
 from tests.contract.rooms import RACERS, Rooms, raced
 
@@ -144,6 +144,42 @@ def test_what_is_not_there_is_not_there(rooms: Rooms) -> None:
     archive.delete("some")
     archive.delete("some")
     assert archive.read("some") is None
+
+
+def test_a_range_gives_exactly_its_bytes(rooms: Rooms) -> None:
+    """From the first to the last, across block bounds, one byte or all of them."""
+    archive = rooms.archive()
+    data = bytes(range(251)) * 40_000
+    written(archive, "data/a.parquet", data)
+    for offset, length in ((0, 1), (len(data) - 1, 1), (4_000_000, 1_000_001), (0, len(data))):
+        assert archive.read_range("data/a.parquet", offset, length) == data[offset:][:length]
+
+
+@pytest.mark.parametrize(("offset", "length"), [(8, 3), (10, 1), (500, 20)])
+def test_a_range_beyond_the_end_is_no_answer(rooms: Rooms, offset: int, length: int) -> None:
+    """Fewer bytes than asked for are never given out."""
+    archive = rooms.archive()
+    written(archive, "ten", b"0123456789")
+    with pytest.raises(TransientError, match="bytes arrived"):
+        archive.read_range("ten", offset, length)
+
+
+def test_a_range_of_what_is_not_there_is_not_found(rooms: Rooms) -> None:
+    """Nor is there anything to protect."""
+    archive = rooms.archive()
+    with pytest.raises(NotFound, match="none"):
+        archive.read_range("none", 0, 1)
+    with pytest.raises(NotFound, match="none"):
+        archive.protection("none")
+
+
+def test_the_protection_of_a_blob_is_known(rooms: Rooms) -> None:
+    """Whether versions are kept, and for how many days what was deleted."""
+    archive = rooms.archive()
+    written(archive, "some", b"x")
+    found = archive.protection("some")
+    assert found.versioned is not None
+    assert found.soft_delete_days is not None
 
 
 def test_promotion_copies_what_was_validated(rooms: Rooms) -> None:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
 import pytest
-from azure.cosmos import ContainerProxy
+from azure.cosmos import ContainerProxy, PartitionKey
 
 from sandbox.cosmos.backing import StoredDocument
+from sandbox.cosmos.faults import Fault
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 from shared.adapters.cosmos import CosmosSources
 from shared.adapters.memory import MemoryClock
+from shared.domain.pointers import Key
 from shared.domain.slices import Extent, FeedRange, Window
-from shared.errors import EbbError, NotFound, PermanentError
-from shared.ports import Page, Query, Source
+from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
+from shared.ports import Fate, Page, Query, Source, Written
+from tests.contract.rooms import RACERS, raced
 from tests.sandbox.clients import container_of
 from tests.simulation.sources import MemorySource, PagedSource
 
@@ -130,16 +134,22 @@ def house(request: pytest.FixtureRequest) -> House:
     """The same questions to both."""
     if request.param == "memory":
         return MemoryHouse()
-    running: Sandbox = request.getfixturevalue("sandbox")
+    found: House = request.getfixturevalue("cosmos")
+    return found
+
+
+@pytest.fixture
+def cosmos(sandbox: Sandbox) -> CosmosHouse:
+    """A container that no other test has touched."""
     name = f"contract{next(_numbers)}"
     sources = CosmosSources(
         account="cosmos-sandbox",
-        endpoint=running.cosmos_endpoint,
-        credential=running.cosmos_key,
+        endpoint=sandbox.cosmos_endpoint,
+        credential=sandbox.cosmos_key,
         user_agent="ebb/test",
-        ca_file=str(running.ca_file),
+        ca_file=str(sandbox.ca_file),
     )
-    return CosmosHouse(running, name, sources, container_of(running, name))
+    return CosmosHouse(sandbox, name, sources, container_of(sandbox, name))
 
 
 def some(number: int) -> list[dict[str, Any]]:
@@ -365,3 +375,226 @@ def test_a_container_that_is_missing_is_not_found(house: House) -> None:
 def test_the_partition_key_is_told_as_it_was_declared(house: House) -> None:
     """Paths with their slash."""
     assert house.source.partition_key_paths() == ("/pk",)
+
+
+def key_to(document_id: str) -> Key:
+    return json.dumps([key_of(document_id)]), document_id
+
+
+def with_key(document_id: str, **more: Any) -> dict[str, Any]:
+    return {"id": document_id, "pk": key_of(document_id), **more}
+
+
+def etag_of(source: Source, document_id: str) -> str:
+    document = source.find(key_to(document_id)).document
+    assert document is not None
+    return str(document["_etag"])
+
+
+def test_a_document_is_found_by_its_key(house: House) -> None:
+    """Whole, and charged; another partition key's, or none, is nothing."""
+    house.fill(some(3))
+    source = house.source
+    found = source.find(key_to("doc-01"))
+    assert found.document is not None
+    assert (found.document["id"], found.document["_ts"]) == ("doc-01", BASE_S + 1)
+    assert found.ru > 0
+    for key in (('["elsewhere"]', "doc-01"), key_to("nobody")):
+        nothing = source.find(key)
+        assert nothing.document is None
+        assert nothing.ru > 0
+
+
+def test_only_the_very_version_is_removed(house: House) -> None:
+    """Changed and absent are answers that cost something, and nothing else goes."""
+    house.fill(some(3))
+    source = house.source
+    old = etag_of(source, "doc-01")
+    house.update({"id": "doc-01"})
+    changed = source.remove(key_to("doc-01"), etag=old)
+    done = source.remove(key_to("doc-01"), etag=etag_of(source, "doc-01"))
+    absent = source.remove(key_to("doc-01"), etag=old)
+    assert [each.fate for each in (changed, done, absent)] == [
+        Fate.CHANGED,
+        Fate.DONE,
+        Fate.ABSENT,
+    ]
+    assert all(each.ru > 0 for each in (changed, done, absent))
+    assert [source.find(key_to(each["id"])).document is None for each in some(3)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_only_the_very_version_is_replaced(house: House) -> None:
+    """The answer tells what stands there now; what was refused changed nothing."""
+    house.fill(some(2))
+    source, key = house.source, key_to("doc-01")
+    old = etag_of(source, "doc-01")
+    done = source.replace(key, with_key("doc-01", ebb_stub={"é": [1.5, None]}), etag=old)
+    assert done.fate is Fate.DONE
+    assert done.document == source.find(key).document
+    assert done.document is not None
+    assert done.document["ebb_stub"] == {"é": [1.5, None]}
+    assert done.document["_etag"] != old
+    assert done.document["_ts"] > BASE_S + 100
+    assert "kind" not in done.document
+    changed = source.replace(key, with_key("doc-01"), etag=old)
+    absent = source.replace(key_to("nobody"), with_key("nobody"), etag=old)
+    assert [changed.fate, absent.fate] == [Fate.CHANGED, Fate.ABSENT]
+    assert changed.document is absent.document is None
+    assert source.find(key).document == done.document
+    assert all(each.ru > 0 for each in (done, changed, absent))
+
+
+def test_a_document_is_created_only_where_none_is(house: House) -> None:
+    """Also when its body still has what the service once put in."""
+    source, key = house.source, key_to("new")
+    body = with_key("new", body="1", _etag="old", _ts=5, _rid="r", _self="s", _attachments="a")
+    done = source.create(key, body)
+    again = source.create(key, with_key("new", body="2"))
+    assert [done.fate, again.fate] == [Fate.DONE, Fate.EXISTS]
+    assert done.document == source.find(key).document
+    assert done.document is not None
+    assert done.document["body"] == "1"
+    assert done.document["_etag"] != "old"
+    assert done.document["_ts"] > 5
+    assert again.document is None
+    assert done.ru > 0
+    assert again.ru > 0
+
+
+def test_of_racing_writes_to_one_version_one_is_done(house: House) -> None:
+    """All others are told that it changed, or that it is gone."""
+    house.fill(some(1))
+    source, key = house.source, key_to("doc-00")
+    etag = etag_of(source, "doc-00")
+
+    def act(number: int) -> Written:
+        if number % 2:
+            return source.remove(key, etag=etag)
+        return source.replace(key, with_key("doc-00", n=number), etag=etag)
+
+    fates = [each.fate for each in raced(act) if isinstance(each, Written)]
+    assert len(fates) == RACERS
+    assert fates.count(Fate.DONE) == 1
+
+
+def test_no_single_document_is_looked_for_where_no_container_is(house: House) -> None:
+    """A missing container never looks like a missing document."""
+    missing = house.missing()
+    for call in (
+        lambda: missing.find(key_to("x")),
+        lambda: missing.remove(key_to("x"), etag="e"),
+        lambda: missing.replace(key_to("x"), with_key("x"), etag="e"),
+        lambda: missing.create(key_to("x"), with_key("x")),
+    ):
+        with pytest.raises(NotFound):
+            call()
+
+
+ODD_KEYS: tuple[Any, ...] = ("a", "é☕", "", 1, 1.5, -0.25, True, None, {})
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("value", ODD_KEYS, ids=repr)
+def test_partition_keys_of_every_kind_lead_to_their_document(
+    cosmos: CosmosHouse, value: Any
+) -> None:
+    """Null, missing, numbers, truths and texts, under ids of odd characters."""
+    key = (json.dumps([value]), "é a%2Fb+'~☕...")
+    body = {"id": key[1], "n": 1} if value == {} else {"id": key[1], "n": 1, "pk": value}
+    source = cosmos.source
+    assert source.find(key).document is None
+    created = source.create(key, body).document
+    assert created is not None
+    replaced = source.replace(key, {**body, "n": 2}, etag=created["_etag"]).document
+    assert replaced is not None
+    assert source.find(key).document == replaced
+    assert source.remove(key, etag=replaced["_etag"]).fate is Fate.DONE
+    assert source.find(key).document is None
+
+
+@pytest.mark.node
+def test_hierarchical_keys_lead_to_their_document(cosmos: CosmosHouse) -> None:
+    """Of several parts, nested ones and missing ones."""
+    kind = PartitionKey(path=["/a/b", "/c"], kind="MultiHash")
+    database = cosmos.container.client_connection
+    name = f"nested{next(_numbers)}"
+    database.CreateContainer("dbs/appdb", {"id": name, "partitionKey": kind})
+    source = cosmos.sources.open("appdb", name)
+    bodies: list[tuple[list[Any], dict[str, Any]]] = [
+        (["x", 1], {"a": {"b": "x"}, "c": 1}),
+        (["y", None], {"a": {"b": "y"}, "c": None}),
+        (["z", {}], {"a": {"b": "z"}}),
+        ([{}, {}], {}),
+    ]
+    for number, (parts, body) in enumerate(bodies):
+        key = (json.dumps(parts), f"doc-{number}")
+        assert source.create(key, {**body, "id": key[1]}).fate is Fate.DONE
+        found = source.find(key).document
+        assert found is not None
+        assert source.replace(key, {**body, "id": key[1]}, etag=found["_etag"]).fate is Fate.DONE
+
+
+CALLS: dict[str, Callable[[Source, str], object]] = {
+    "find": lambda source, _etag: source.find(key_to("doc-00")),
+    "remove": lambda source, etag: source.remove(key_to("doc-00"), etag=etag),
+    "replace": lambda source, etag: source.replace(key_to("doc-00"), with_key("doc-00"), etag=etag),
+    "create": lambda source, _etag: source.create(key_to("new"), with_key("new")),
+}
+EVERY_CALL = pytest.mark.parametrize("name", CALLS)
+FAULTS = ("status_503", "late_503", "reset", "lost_reply")
+
+
+@pytest.mark.node
+@EVERY_CALL
+def test_each_call_is_one_request_with_its_charge(cosmos: CosmosHouse, name: str) -> None:
+    """As the account's meter counts them."""
+    cosmos.fill(some(1))
+    etag = etag_of(cosmos.source, "doc-00")
+    before = cosmos.sandbox.admin.total("ebb")
+    answer: Any = CALLS[name](cosmos.source, etag)
+    after = cosmos.sandbox.admin.total("ebb")
+    assert after.requests == before.requests + 1
+    assert answer.ru == pytest.approx(after.ru - before.ru, abs=0.02)
+
+
+@pytest.mark.node
+@EVERY_CALL
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_call_is_sent_again_by_itself(cosmos: CosmosHouse, name: str, fault: Fault) -> None:
+    """Whether or not it was carried out; the next call meets what it left."""
+    cosmos.fill(some(1))
+    etag = etag_of(cosmos.source, "doc-00")
+    admin = cosmos.sandbox.admin
+    admin.clear_faults()
+    admin.add_fault(fault, origin="ebb")
+    with pytest.raises(TransientError):
+        CALLS[name](cosmos.source, etag)
+    (met,) = admin.faults()
+    admin.clear_faults()
+    assert (met["seen"], met["hit"]) == (1, 1)
+
+
+@pytest.mark.node
+@EVERY_CALL
+def test_a_full_partition_throttles_single_documents_too(cosmos: CosmosHouse, name: str) -> None:
+    """At the first 429, and nothing was done."""
+    cosmos.fill(some(1))
+    etag = etag_of(cosmos.source, "doc-00")
+    admin = cosmos.sandbox.admin
+    admin.set_limit(0.001)
+    for each in ("doc-00", "new"):  # what is let in first is on credit
+        with suppress(Throttled):
+            cosmos.source.find(key_to(each))
+    before = admin.total("ebb")
+    try:
+        with pytest.raises(Throttled) as caught:
+            CALLS[name](cosmos.source, etag)
+    finally:
+        admin.set_limit(100_000)
+    after = admin.total("ebb")
+    assert caught.value.retry_after_s > 0
+    assert after.throttled == before.throttled + 1

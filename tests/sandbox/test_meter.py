@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from azure.cosmos.exceptions import (
 )
 
 from sandbox.business import BusinessOptions, start_business
+from sandbox.cosmos.faults import Fault
 from sandbox.seeding import SeedPlan, seed_container
 from sandbox.stage import Sandbox
 from tests.sandbox.clients import container_of
@@ -73,6 +75,57 @@ def test_reading_and_deleting_300_kb_cost_30_and_150(sandbox: Sandbox) -> None:
         "a", "p", response_hook=lambda h, _: charges.append(float(h["x-ms-request-charge"]))
     )
     assert charges == pytest.approx([30, 150], rel=0.01)
+
+
+def test_writes_cost_five_reads_and_a_refused_one_costs_one_unit(sandbox: Sandbox) -> None:
+    """Creating and replacing by the document's size, conditions that do not hold by none."""
+    container = container_of(sandbox, fresh())
+    charges: list[float] = []
+    told: dict[str, Any] = {
+        "response_hook": lambda h, _: charges.append(float(h["x-ms-request-charge"]))
+    }
+    container.create_item({"id": "a", "pk": "p", "pad": "x" * 306_900}, **told)
+    container.replace_item("a", {"id": "a", "pk": "p"}, **told)
+    container.read_item("a", "p", **told)
+    assert charges == pytest.approx([150, 5, 1], rel=0.01)
+    never: dict[str, Any] = {"etag": "never", "match_condition": MatchConditions.IfNotModified}
+    refused: list[Callable[[], object]] = [
+        lambda: container.create_item({"id": "a", "pk": "p"}),
+        lambda: container.replace_item("a", {"id": "a", "pk": "p"}, **never),
+        lambda: container.delete_item("a", "p", **never),
+        lambda: container.read_item("b", "p"),
+        lambda: container.delete_item("b", "p"),
+    ]
+    for ask in refused:
+        with pytest.raises(CosmosHttpResponseError) as error:
+            ask()
+        assert error.value.headers["x-ms-request-charge"] == "1.00"
+
+
+def test_a_document_of_no_container_is_told_from_a_missing_one(sandbox: Sandbox) -> None:
+    """By the substatus of the 404, also for a client that knew the container."""
+    container = container_of(sandbox, fresh())
+    container.create_item({"id": "a", "pk": "p"})
+    with pytest.raises(CosmosResourceNotFoundError) as missing:
+        container.read_item("b", "p")
+    container.client_connection.DeleteContainer(container.container_link)
+    with pytest.raises(CosmosResourceNotFoundError) as gone:
+        container.read_item("a", "p")
+    assert (missing.value.sub_status, gone.value.sub_status) == (None, 1003)
+
+
+@pytest.mark.parametrize("fault", ["late_503", "lost_reply"])
+def test_a_write_can_be_carried_out_and_its_answer_lost(sandbox: Sandbox, fault: Fault) -> None:
+    """Charged once; whoever asks again finds it done."""
+    container = container_of(sandbox, fresh())
+    container.create_item({"id": "a", "pk": "p"})
+    sandbox.admin.reset()
+    sandbox.admin.add_fault(fault, kind="write")
+    with pytest.raises(AzureError):
+        container.delete_item("a", "p")
+    assert sandbox.admin.total("ebb").ru == 5.0
+    with pytest.raises(CosmosResourceNotFoundError):
+        container.read_item("a", "p")
 
 
 @pytest.mark.parametrize("which", ["one_partition", "four_partitions"])
