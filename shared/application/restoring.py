@@ -73,6 +73,9 @@ class Returning:
             if self._replaced(key, stands, body, pointer.sha256):
                 self._pointers.withdraw(self._name, {key: pointer})
                 return Outcome.RESTORED
+            if self._ask(lambda: self._source.find(key)).document is None:
+                self._pointers.withdraw(self._name, {key: pointer})
+                return Outcome.DELETED  # its owner deleted the guard, and meant the document
         raise _contended(key)
 
     def stubbed(self, key: Key, stub: Mapping[str, Any], data: bytes) -> Outcome:

@@ -22,7 +22,7 @@ from azure.cosmos.exceptions import (
 
 from shared.domain.canonical import canonical_document, digest
 from shared.domain.guards import guard_for, is_guard
-from shared.domain.pointers import Key, Pointer, pointer_in
+from shared.domain.pointers import Key, Pointer
 from shared.tiered.keys import as_asked, id_of, key_in, key_of
 from shared.tiered.reading import Arguments, Look, look
 from shared.tiered.refusals import condition_failed, contended, exists, not_found
@@ -158,53 +158,61 @@ def _raise_if_unmoved(
 
 
 def delete_item(arguments: Arguments) -> Steps[None]:
+    """Where the archive answers, it is told first, so that nobody brings the document back."""
     item = id_of(arguments["item"])
     key = key_of(item, arguments["partition_key"])
-    asked = arguments | {"item": item}
     for _ in range(TRIES_MAX):
+        points = yield ToCold(method="find", argument=key)
+        if points is not None and points.answers:
+            _judge((yield from look(key, _reading(key, item))), arguments)
+            yield ToCold(method="mark", argument=key)
+            yield from _cleared(key, item, points, arguments)
+            return
         try:
-            yield ToCosmos(method="delete_item", arguments=asked)
+            yield ToCosmos(method="delete_item", arguments=arguments | {"item": item})
         except (CosmosResourceNotFoundError, CosmosAccessConditionFailedError) as error:
             found = yield from _behind(error, key, item)
-            if found.archived is None:
-                continue
-            _judge(found, arguments)
-            if found.holder is not None and not is_guard(found.holder):
-                if (yield from _removed(key, item, found.holder["_etag"])):
-                    return
-                continue
-            if (yield from _nobody_answers(key, item)):
+            if (yield from _stub_removed(found, key, item, arguments)):
                 return
             continue
-        yield from _nobody_answers(key, item)
+        yield from _pointed_at_meanwhile(key)
         return
     raise contended(item, TRIES_MAX)
 
 
-def _nobody_answers(key: Key, item: str) -> Steps[bool]:
-    """Mark what points into the archive, if anything does.
-
-    Whoever is just restoring it sees the mark and gives up, or has what it wrote deleted here.
-    """
-    points = yield ToCold(method="find", argument=key)
-    if points is None or points.deleted:
-        return False
-    yield ToCold(method="mark", argument=key)
+def _cleared(key: Key, item: str, points: Pointer, arguments: Arguments) -> Steps[None]:
+    """Whatever a removal left, or a restore brought back, before they saw the mark."""
     for _ in range(TRIES_MAX):
         try:
             stands = yield ToCosmos(method="read_item", arguments=_reading(key, item))
         except CosmosResourceNotFoundError:
-            return True
-        if not _is_back(stands, points) or (yield from _removed(key, item, stands["_etag"])):
-            return True
+            return
+        if not _is_back(stands, points):
+            _judge(Look(whole=stands), arguments)
+        if (yield from _removed(key, item, stands["_etag"])):
+            return
     raise contended(item, TRIES_MAX)
 
 
 def _is_back(stands: Mapping[str, Any], pointer: Pointer) -> bool:
-    """Whether this is the deleted version again, and none that somebody wrote since."""
-    if pointer_in(stands) is not None:
-        return is_guard(stands)
-    return digest(canonical_document(stands)) == pointer.sha256
+    """Whether this is the archived version again, or a guard for it, and none written since."""
+    return is_guard(stands) or digest(canonical_document(stands)) == pointer.sha256
+
+
+def _stub_removed(found: Look, key: Key, item: str, arguments: Arguments) -> Steps[bool]:
+    """A condition that a stub did not meet may be met by the document it stands for."""
+    holder = found.holder
+    if found.archived is None or holder is None or is_guard(holder):
+        return False
+    _judge(found, arguments)
+    return (yield from _removed(key, item, holder["_etag"]))
+
+
+def _pointed_at_meanwhile(key: Key) -> Steps[None]:
+    """A removal that was just looking at the document: it is told, too."""
+    points = yield ToCold(method="find", argument=key)
+    if points is not None and not points.deleted:
+        yield ToCold(method="mark", argument=key)
 
 
 def shadowed(key: Key, etag: str) -> Steps[None]:
@@ -241,7 +249,10 @@ def _put_over(
         made: CosmosDict = yield ToCosmos(
             method="replace_item", arguments=writing | _only(holder["_etag"])
         )
-    except (CosmosResourceNotFoundError, CosmosAccessConditionFailedError) as error:
+    except CosmosResourceNotFoundError as error:
+        yield ToCold(method="mark", argument=key)  # whoever deleted the guard meant the document
+        raise _Again from error
+    except CosmosAccessConditionFailedError as error:
         raise _Again from error
     return made
 

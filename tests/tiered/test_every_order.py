@@ -200,7 +200,7 @@ def test_what_exists_anywhere_cannot_be_created(mover: str, retired: bool) -> No
 def test_a_deletion_and_a_replacement_end_in_one_of_both_orders(retired: bool) -> None:  # noqa: FBT001
     """Deleted last, nothing is there; replaced last, it could not be, because it was deleted."""
     seen = set()
-    for actors, doing in every_order(scene("replace", "delete", retired=retired)):
+    for actors, doing in every_order(scene("replace", "delete", retired=retired), changes_max=4):
         no_surprise(actors, CosmosResourceNotFoundError)
         assert actors["delete"].error is None
         assert doing.read() is GONE
