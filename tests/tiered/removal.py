@@ -60,7 +60,7 @@ def _pointers_in(
 ) -> Iterator[tuple[Key, Pointer]]:
     if promise.blob is None:
         return
-    lies_in = f"{spec.sink.container}/{spec.sink.prefix}"
+    lies_in = f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/")
     with ports.scratch.open() as file:
         archive.download(promise.blob.name, file)
         file.seek(0)
