@@ -12,7 +12,6 @@ from typing import Any
 import azure.functions as func
 
 from shared import faces, wiring
-from shared.application.retirements import retirement_shown
 from shared.errors import EbbError
 from shared.ports import COPY_QUEUE, NOTIFY_QUEUE, RECEIVE_QUEUE, RETIRE_QUEUE, VALIDATE_QUEUE
 
@@ -130,7 +129,7 @@ def retirement_change(req: func.HttpRequest, context: func.Context) -> func.Http
     def call() -> faces.Answer:
         asked = faces.retirement_asked(faces.text_body(req.get_body()))
         changed = wiring.app().retirements.change(name, asked.action, asked.reasons)
-        return faces.shown(retirement_shown(changed, ()), status=202)
+        return faces.shown(faces.retirement_changed(changed), status=202)
 
     return _answer(context, call)
 

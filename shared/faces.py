@@ -13,8 +13,9 @@ from typing import Any
 from shared.application.alerting import Taken
 from shared.application.picturing import HOURS_MAX
 from shared.application.pressing import Pressed
-from shared.application.retirements import OVERRIDABLE
+from shared.application.retirements import OVERRIDABLE, retirement_shown
 from shared.dashboard.page import page
+from shared.domain.retirement import Retirement
 from shared.domain.slices import Migration
 from shared.errors import (
     Conflict,
@@ -147,6 +148,10 @@ def retirement_asked(text: str) -> RetirementAsked:
         raise Invalid("the request", strangers)
     reasons = {gate: body[f"accept_{gate}"] for gate in OVERRIDABLE if f"accept_{gate}" in body}
     return RetirementAsked(action=body.get("action", ""), reasons=reasons)
+
+
+def retirement_changed(retirement: Retirement) -> dict[str, Any] | None:
+    return retirement_shown(retirement, ())
 
 
 def number(name: str, text: str | None, default: float, *, most: float) -> float:

@@ -7,6 +7,14 @@ from dataclasses import replace
 from shared.domain.governor import Decision, Reason
 from shared.domain.halts import Halt
 from shared.domain.notices import Notice, NoticeKind
+from shared.domain.retirement import (
+    Direction,
+    Override,
+    Removal,
+    RemovalState,
+    Retirement,
+    RetirementState,
+)
 from shared.domain.sharing import Share
 from shared.domain.slices import (
     Cause,
@@ -59,6 +67,54 @@ def a_slice(number: int = 0, *, name: str = NAME, range_id: str = "r0") -> Slice
         window=Window(lo_s=lo_s, hi_s=lo_s + 60), range=FeedRange(id=range_id, token="{}")
     )
     return Slice(migration=name, extent=extent, documents_planned=32)
+
+
+def a_full_retirement() -> Retirement:
+    return Retirement(
+        migration=NAME,
+        mode="delete",
+        direction=Direction.RESTORE,
+        state=RetirementState.HALTED,
+        reason="because",
+        halt=Halt.ARCHIVE_HARMED,
+        overrides=(Override(gate="protection", reason="tape ☕", at_s=1.5),),
+        cursor="s1",
+        reach="s2",
+        documents_expected=2**40,
+        slices_done=3,
+        documents_removed=4,
+        documents_restored=5,
+        spared_changed=6,
+        spared_gone=7,
+        ru_spent=8.5,
+        ru_per_document=9.25,
+        started_at_s=10.0,
+        changed_at_s=11.0,
+        done_at_s=12.0,
+    )
+
+
+def a_full_removal() -> Removal:
+    return Removal(
+        migration=NAME,
+        direction=Direction.REMOVE,
+        slice_id="1700000000-1700000060-r0",
+        range_id="r0",
+        documents=10,
+        state=RemovalState.WORKING,
+        fence=2,
+        idle_claims=1,
+        offset=5,
+        moved=3,
+        changed=1,
+        gone=1,
+        spared_ids=("naïve/№ 1", "b"),
+        ru_spent=3.5,
+        failures=1,
+        error="x",
+        retry_at_s=4.5,
+        sent_at_s=5.5,
+    )
 
 
 def a_stage(target: Slice) -> Staged:

@@ -7,12 +7,15 @@ from typing import TypeVar
 
 import pytest
 
+from shared.domain.retirement import Direction, RemovalState, planned_for
 from shared.domain.slices import MigrationState, Progress, Slice, SliceState
 from shared.errors import Conflict, NotFound, PermanentError
-from shared.ports import Change
+from shared.ports import Change, Ledger
 from tests.contract.records import (
     NAME,
     NOON_S,
+    a_full_removal,
+    a_full_retirement,
     a_full_slice,
     a_migration,
     a_range,
@@ -340,3 +343,115 @@ def test_migrations_do_not_see_each_other(rooms: Rooms) -> None:
     assert ledger.open_slices("abc") == ()
     assert len(ledger.open_slices("abcd")) == 1
     assert list(ledger.done_slices("abcd")) == []
+
+
+def test_a_ledger_without_retirement_knows_none(rooms: Rooms) -> None:
+    """Reading before anything was written is no error."""
+    ledger = rooms.ledger()
+    assert ledger.retirement(NAME) is None
+    assert ledger.removals(NAME) == ()
+    assert ledger.removal(NAME, "remove|x") is None
+    assert ledger.done_after(NAME, "", limit=5) == ()
+
+
+def test_a_retirement_and_a_removal_come_back_whole(rooms: Rooms) -> None:
+    """Every field; half a surrogate pair in an id is spelt out, as in a slice's error."""
+    ledger = rooms.ledger()
+    ledger.commit(NAME, Change(retirement=a_full_retirement()))
+    stored = ledger.retirement(NAME)
+    assert stored is not None
+    assert replace(stored, version="") == a_full_retirement()
+    ledger.commit(NAME, Change(removals=(a_full_removal(),), retirement=stored))
+    (opened,) = ledger.removals(NAME)
+    assert replace(opened, version="") == a_full_removal()
+    odd = replace(opened, spared_ids=("half \ud800",), error="half \ud800")
+    ledger.commit(NAME, Change(removals=(odd,)))
+    assert ledger.removal(NAME, odd.id) is not None
+
+
+def a_begun_removal(rooms: Rooms) -> Ledger:
+    ledger = rooms.ledger()
+    ledger.commit(NAME, Change(retirement=a_full_retirement()))
+    retirement = ledger.retirement(NAME)
+    planned = planned_for(a_slice(), Direction.RESTORE, documents=10)
+    ledger.commit(NAME, Change(removals=(planned,), retirement=retirement))
+    return ledger
+
+
+def the_end_of(ledger: Ledger) -> Change:
+    (opened,) = ledger.removals(NAME)
+    totals = ledger.retirement(NAME)
+    assert totals is not None
+    ended = opened.ended()
+    return Change(removals=(ended,), retirement=totals.with_done(ended))
+
+
+def test_a_removal_moves_from_open_to_done_with_the_totals(rooms: Rooms) -> None:
+    """One commit does both, a repeated one nothing, and it is still found by its id."""
+    ledger = a_begun_removal(rooms)
+    change = the_end_of(ledger)
+    before = ledger.retirement(NAME)
+    ledger.commit(NAME, change)
+    with pytest.raises(Conflict):
+        ledger.commit(NAME, change)
+    after = ledger.retirement(NAME)
+    assert before is not None
+    assert after is not None
+    assert after.slices_done == before.slices_done + 1
+    assert ledger.removals(NAME) == ()
+    found = ledger.removal(NAME, change.removals[0].id)
+    assert found is not None
+    assert found.state is RemovalState.DONE
+
+
+def test_of_racing_ends_of_a_removal_exactly_one_wins(rooms: Rooms) -> None:
+    """Its documents are counted once."""
+    ledger = a_begun_removal(rooms)
+    changes = [the_end_of(ledger)] * RACERS
+
+    def end(number: int) -> bool:
+        try:
+            ledger.commit(NAME, changes[number])
+        except Conflict:
+            return False
+        return True
+
+    assert raced(end).count(True) == 1
+
+
+def test_a_removal_changed_meanwhile_is_a_conflict(rooms: Rooms) -> None:
+    """A worker that was replaced can note nothing."""
+    ledger = a_begun_removal(rooms)
+    (opened,) = ledger.removals(NAME)
+    ledger.commit(NAME, Change(removals=(opened.claimed(),)))
+    with pytest.raises(Conflict):
+        ledger.commit(NAME, Change(removals=(opened.claimed(),)))
+
+
+def test_a_new_removal_needs_the_retirement_that_plans_it(rooms: Rooms) -> None:
+    """Planned twice, the second is a conflict; alone it is refused."""
+    ledger = rooms.ledger()
+    ledger.commit(NAME, Change(retirement=a_full_retirement()))
+    planned = planned_for(a_slice(), Direction.REMOVE, documents=10)
+    with pytest.raises(PermanentError, match="plan it with its retirement"):
+        ledger.commit(NAME, Change(removals=(planned,)))
+    change = Change(removals=(planned,), retirement=ledger.retirement(NAME))
+    ledger.commit(NAME, change)
+    ledger.commit(NAME, the_end_of(ledger))
+    with pytest.raises(Conflict):
+        ledger.commit(NAME, change)
+
+
+def test_done_slices_are_given_behind_a_cursor(rooms: Rooms) -> None:
+    """A few at a time, each once, in one and the same order, odd range ids included."""
+    ledger = rooms.ledger()
+    several = tuple(a_slice(n // 2, range_id=("r0", "r~1")[n % 2]) for n in range(6))
+    begin(ledger, several)
+    for each in several:
+        ledger.commit(NAME, proof_of(ledger, each.id))
+    found: list[str] = []
+    while page := ledger.done_after(NAME, found[-1] if found else "", limit=4):
+        found += [one.id for one in page]
+        assert len(page) <= 4
+    assert sorted(found) == sorted(one.id for one in several)
+    assert found == [one.id for one in ledger.done_after(NAME, "", limit=10)]

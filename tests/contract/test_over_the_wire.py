@@ -9,20 +9,35 @@ from threading import Thread, active_count
 from typing import TYPE_CHECKING
 
 import pytest
+from azure.data.tables import TableClient
 
 from shared.adapters.archive import BLOCK_BYTES, BlobArchive, BlobArchives
+from shared.adapters.keys import key
 from shared.adapters.ledger import TableLedger
 from shared.adapters.records import packed
+from shared.domain.retirement import RemovalState
 from shared.domain.slices import Progress, Stored
 from shared.errors import Conflict, NotFound, PermanentError, TransientError
 from shared.ports import Change
-from tests.contract.records import NAME, a_migration, a_range, a_slice, a_stage, counted, proved
+from tests.contract.records import (
+    NAME,
+    a_full_removal,
+    a_full_retirement,
+    a_migration,
+    a_range,
+    a_slice,
+    a_stage,
+    counted,
+    proved,
+)
 from tests.contract.rooms import AzuriteRooms, unique
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 pytestmark = pytest.mark.node
+
+OPEN_REMOVAL = a_full_removal().id
 
 
 def with_done(azurite: AzuriteRooms, done: int) -> TableLedger:
@@ -40,7 +55,26 @@ def with_done(azurite: AzuriteRooms, done: int) -> TableLedger:
         client.submit_transaction([("create", row) for row in rows[start : start + 100]])
     assert len(list(ledger.done_slices(NAME))) == done
     ledger.commit(NAME, Change(slices=(a_slice(5_000), a_slice(5_001))))
+    with_removals(ledger, client, done)
     return ledger
+
+
+def with_removals(ledger: TableLedger, client: TableClient, done: int) -> None:
+    """One that is open, and as many done ones as there are done slices."""
+    ended = replace(a_full_removal(), state=RemovalState.DONE)
+    rows = [
+        {
+            "PartitionKey": NAME,
+            "RowKey": f"removed|{key(f'remove|{number}')}",
+            **packed(replace(ended, slice_id=str(number)), thing="a removal"),
+        }
+        for number in range(done)
+    ]
+    for start in range(0, done, 100):
+        client.submit_transaction([("create", row) for row in rows[start : start + 100]])
+    ledger.commit(NAME, Change(retirement=a_full_retirement()))
+    planned = Change(removals=(a_full_removal(),), retirement=ledger.retirement(NAME))
+    ledger.commit(NAME, planned)
 
 
 def moved_on(ledger: TableLedger) -> Change:
@@ -75,6 +109,11 @@ def calls_of_each(azurite: AzuriteRooms, ledger: TableLedger) -> dict[str, int]:
         "a done slice": calls(azurite, lambda: ledger.slice(NAME, a_slice(0).id)),
         "commit": calls(azurite, lambda: ledger.commit(NAME, change)),
         "done_slices": calls(azurite, lambda: list(ledger.done_slices(NAME))),
+        "done_after": calls(azurite, lambda: ledger.done_after(NAME, a_slice(3).id, limit=4)),
+        "retirement": calls(azurite, lambda: ledger.retirement(NAME)),
+        "removals": calls(azurite, lambda: ledger.removals(NAME)),
+        "an open removal": calls(azurite, lambda: ledger.removal(NAME, OPEN_REMOVAL)),
+        "a done removal": calls(azurite, lambda: ledger.removal(NAME, "remove|0")),
     }
 
 
@@ -94,6 +133,11 @@ def test_no_ledger_method_costs_more_calls_when_more_is_done(azurite: AzuriteRoo
         "a done slice": 2,
         "commit": 2,  # one look for the slice it makes, one transaction
         "done_slices": 1,
+        "done_after": 1,
+        "retirement": 1,
+        "removals": 1,
+        "an open removal": 1,
+        "a done removal": 2,
     }
 
 

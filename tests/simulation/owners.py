@@ -56,9 +56,9 @@ class Owners:
         if name in self.under_way:
             self._go_on(name)
         elif self.truth[name] is None:
-            self._write(name, {"created again": self.rng.random()})
+            self.write(name, {"created again": self.rng.random()})
         elif self.rng.random() < 0.5:
-            self._write(name, {"updated": self.rng.random()})
+            self.write(name, {"updated": self.rng.random()})
         else:
             self.under_way[name] = self._deleting(name)
             self._go_on(name)
@@ -77,7 +77,7 @@ class Owners:
         if next(self.under_way[name], "ended") == "ended":
             del self.under_way[name]
 
-    def _write(self, name: str, body: Any) -> None:
+    def write(self, name: str, body: Any) -> None:
         self.touched.add(name)
         self.world.source.put(name, ts=int(self.world.clock.now_s()), body=body)
         self.truth[name] = plain(self.world.source.documents[name])

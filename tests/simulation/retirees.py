@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from shared.domain.retirement import Direction, RetirementState
 from shared.errors import EbbError
-from shared.ports import RETIRE_QUEUE
-from tests.simulation.faults import Crash
+from tests.simulation.faults import DEPTH_MAX, Crash
 from tests.simulation.owners import Owners
-from tests.simulation.runs import DAY_S, SPEC, calm_down
+from tests.simulation.runs import DAY_S, DELIVERIES_PER_TICK, SPEC, TICK_S, calm_down
 from tests.simulation.world import PROCESSES, RETIRING, START_S, World, make_world
 
 STEPS = 120
@@ -34,6 +33,7 @@ class Retiree:
     owners: Owners
     mode: str
     kills: int = 0
+    next_tick_s: float = 0.0
 
     def step(self) -> None:
         """One thing that may happen next, to anyone."""
@@ -56,6 +56,18 @@ class Retiree:
     def tick(self) -> None:
         process = self.rng.randrange(PROCESSES)
         self._working("tick", process, self.world.apps[process].controller.tick)
+
+    def timer(self) -> None:
+        """The host's own tick, which comes also while workers wait."""
+        chaos, now_s = self.world.chaos, self.world.clock.now_s()
+        if now_s < self.next_tick_s or chaos.depth >= DEPTH_MAX:
+            return
+        self.next_tick_s = now_s + TICK_S
+        chaos.depth += 1
+        try:
+            self.tick()
+        finally:
+            chaos.depth -= 1
 
     def deliver(self) -> None:
         process = self.rng.randrange(PROCESSES)
@@ -93,9 +105,9 @@ class Retiree:
         self.owners.finish()
         quiet(self.world)
         for _ in range(CALM_TICKS_MAX):
-            self.world.calm.controller.tick()
-            while letter := self.world.mail.take(RETIRE_QUEUE):
-                self.world.calm.retiring.run(letter.text)
+            self.tick()
+            for _ in range(DELIVERIES_PER_TICK):
+                self.deliver()
                 self.owners.check()
             retirement = self.world.ports.ledger.retirement("sim")
             assert retirement is not None
@@ -128,6 +140,7 @@ def archived(seed: int, mode: str, *, documents: int = DOCUMENTS, spec: str = SP
     rng = random.Random(seed + 3)
     retiree = Retiree(world=world, rng=rng, owners=Owners(world=world, rng=rng), mode=mode)
     retiree.owners.know()
+    world.host_clock.waited = retiree.timer
     return retiree
 
 

@@ -242,7 +242,7 @@ def test_whoever_works_on_a_slice_is_seen() -> None:
 def test_only_those_who_ask_the_source_spend() -> None:
     """The others read the archive or are charged to the controller."""
     spending = {activity for activity in Activity if Board.spends(a_seat(activity=activity))}
-    assert spending == {Activity.COPY, Activity.REREAD, Activity.COMPARE}
+    assert spending == {Activity.COPY, Activity.REREAD, Activity.COMPARE, Activity.RETIRE}
 
 
 def test_a_decision_keeps_those_who_sit() -> None:

@@ -31,6 +31,7 @@ from shared.faces import (
     number,
     pressed_shown,
     problem,
+    retirement_asked,
     shown,
     text_body,
     unexpected,
@@ -161,3 +162,15 @@ def test_a_push_is_shown_with_what_is_left_and_until_when() -> None:
     seen = pressed_shown(pressed)
     assert seen == {"sources": ["db/a", "db/b"], "until_s": 9.5, "budget_ru_per_s": 100.0}
     assert json.loads(shown(seen).body) == seen
+
+
+def test_a_retirement_is_asked_for_in_known_words_only() -> None:
+    """An action and reasons, all of them texts; anything else is named."""
+    text = '{"action": "execute", "accept_protection": "tape", "accept_change_feed": "none"}'
+    asked = retirement_asked(text)
+    assert asked.action == "execute"
+    assert asked.reasons == {"protection": "tape", "change_feed": "none"}
+    assert retirement_asked('{"action": "undo"}').reasons == {}
+    for wrong in ("", "[]", '{"action": 1}', '{"action": "execute", "force": "yes"}'):
+        with pytest.raises(Invalid):
+            retirement_asked(wrong)

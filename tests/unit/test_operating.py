@@ -77,7 +77,6 @@ def test_an_unknown_verb_or_name_is_not_found(world: World) -> None:
         (("account: acct", "account: other"), "$.source.account"),
         (("partition_key: /pk", "partition_key: /other"), "$.source.partition_key"),
         (("older_than: 90d", "before: 2099-01-01T00:00:00Z"), "$.cold.before"),
-        (("slice:", "retire: delete\nslice:"), "$.retire"),
         (("slice:", "notify: [https://example.org]\nslice:"), "$.notify"),
     ],
 )

@@ -115,7 +115,9 @@ def test_an_unknown_key_is_told_which_are_known() -> None:
     """A misspelt key silently ignored would be a setting that does nothing."""
     (fault,) = faults_of(SPEC.replace("database:", "databse: x, database:"))
     assert fault.path == "$.source.databse"
-    assert fault.advice.endswith("account, database, container, partition_key")
+    assert fault.advice.endswith(
+        "account, database, container, partition_key, change_feed_consumers"
+    )
 
 
 def test_a_missing_key_is_named_as_missing() -> None:
@@ -276,3 +278,35 @@ def test_what_was_seen_is_shown_in_part_only() -> None:
     with pytest.raises(Invalid) as caught:
         spec_from(plain(engine="x" * 1000))
     assert len(caught.value.faults[0].seen) <= 70
+
+
+def test_a_stub_is_never_cold_itself() -> None:
+    """Where stubs are left, the condition says so; the spec's own condition is kept whole."""
+    text = SPEC.replace("cold: {older_than: 90d}", "cold: {older_than: 90d, where: a OR b}")
+    for spec, expected in (
+        (SPEC, None),
+        (text, "a OR b"),
+        (SPEC + "retire: delete\n", None),
+        (SPEC + "retire: stub\n", "NOT IS_DEFINED(c.ebb_stub)"),
+        (text + "retire: stub\n", "(a OR b) AND NOT IS_DEFINED(c.ebb_stub)"),
+    ):
+        assert parse_spec(spec).cold_where == expected
+
+
+def test_what_a_stub_keeps_needs_a_stub() -> None:
+    """A list without effect would be believed to work; the pointer's own place is taken."""
+    for retire in ("keep", "delete"):
+        (fault,) = faults_of(SPEC + f"retire: {retire}\nstub_keep: /status\n")
+        assert "write retire: stub" in str(fault)
+    for path in ("/ebb_stub", "/ebb_stub/row"):
+        (fault,) = faults_of(SPEC + f"retire: stub\nstub_keep: {path}\n")
+        assert "holds the pointer" in str(fault)
+    spec = parse_spec(SPEC + "retire: stub\nstub_keep: [/status, /customer, /id]\n")
+    assert spec.stub_keep == ("/status", "/customer", "/id")
+
+
+def test_a_grace_period_is_a_week_unless_said() -> None:
+    """A whole number with its unit, from none to ten years."""
+    assert parse_spec(SPEC).retire_grace == 7 * 86_400
+    assert parse_spec(SPEC + "retire_grace: 0s\n").retire_grace == 0
+    assert faults_of(SPEC + "retire_grace: 4000d\n")
