@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import copy, tick, validate
+from bench import copy, read, tick, validate
 from bench.forecast import command as forecast
 from bench.governor import command as governor
 
@@ -14,6 +14,7 @@ BENCHES: Mapping[str, Callable[[Sequence[str]], int]] = {
     "tick": tick.main,
     "copy": copy.main,
     "validate": validate.main,
+    "read": read.main,
     "governor": governor.main,
     "forecast": forecast.main,
 }
