@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from azure.core import MatchConditions
@@ -19,7 +19,7 @@ from azure.cosmos.exceptions import (
 )
 
 from shared.application.restoring import Returning
-from shared.ports import Fate
+from shared.ports import Fate, Source
 from tests.tiered.turns import Actor, Turns, every_order
 from tests.tiered.twins import PATHS, SOURCE, Place, a_place
 
@@ -83,7 +83,11 @@ class Doing:
     def restore(self) -> None:
         place = self.place
         returning = Returning(
-            place.source, place.pointers, name=SOURCE, paths=PATHS, ask=lambda question: question()
+            cast("Source", place.source),
+            place.pointers,
+            name=SOURCE,
+            paths=PATHS,
+            ask=lambda question: question(),
         )
         returning.removed(place.key, place.pointer, place.data)
 
