@@ -7,6 +7,7 @@ both kinds of container, and Cosmos DB, which nearly every request goes to, take
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 from azure.core.exceptions import AzureError
@@ -16,6 +17,7 @@ from shared.tiered.calling import Arguments, signed_as
 from shared.tiered.cold import ColdStore
 from shared.tiered.moves import QUERIES, Moves
 from shared.tiered.paged import AsyncResolving
+from shared.tiered.searching import ANY, Wanted, found_in
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
 T = TypeVar("T")
@@ -41,6 +43,20 @@ class AsyncTieredContainer:
     replace_item = signed_as(ContainerProxy.replace_item)
     patch_item = signed_as(ContainerProxy.patch_item)
     delete_item = signed_as(ContainerProxy.delete_item)
+
+    async def query_archive(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - the property's name
+        partition_key: Any = ANY,
+        since: int = 0,
+        until: int | None = None,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Documents that the archive alone has, last written in [since, until), in UTC seconds."""
+        wanted = Wanted(id=id, partition_key=partition_key, since=since, until=until)
+        documents = found_in(self._cold, wanted)
+        while (found := await asyncio.to_thread(next, documents, None)) is not None:
+            yield found
 
     def _answer(self, method: str, arguments: Arguments) -> Any:
         if method not in QUERIES:

@@ -26,9 +26,16 @@ class ColdStore:
     """One source's archived documents; `source` is database/container. Safe between threads."""
 
     def __init__(
-        self, source: str, *, pointers: Pointers, archives: Archives, table_format: TableFormat
+        self,
+        source: str,
+        *,
+        pointers: Pointers,
+        archives: Archives,
+        table_format: TableFormat,
+        places: tuple[str, ...] = (),
     ) -> None:
         self.source = source
+        self.places = places
         self.archives = archives
         self.table_format = table_format
         self._pointers = pointers
@@ -36,14 +43,24 @@ class ColdStore:
 
     @classmethod
     def connect(
-        cls, source: str, *, tables: TableServiceClient, blobs: BlobServiceClient
+        cls,
+        source: str,
+        *,
+        tables: TableServiceClient,
+        blobs: BlobServiceClient,
+        places: tuple[str, ...] = (),
     ) -> ColdStore:
-        """Over the table service of Ebb's state and the blob service of its archive."""
+        """Over the table service of Ebb's state and the blob service of its archive.
+
+        `places` are the sinks, as container/prefix, that a search goes through; a look-up needs
+        none of them, because each pointer names its own.
+        """
         return cls(
             source,
             pointers=TablePointers(tables),
             archives=BlobArchives(blobs, clock=SystemClock()),
             table_format=ParquetFormat(),
+            places=places,
         )
 
     def find(self, key: Key) -> Pointer | None:

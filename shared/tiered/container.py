@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from azure.core.exceptions import AzureError
@@ -12,6 +12,7 @@ from shared.tiered.calling import Arguments, signed_as
 from shared.tiered.cold import ColdStore
 from shared.tiered.moves import QUERIES, Moves
 from shared.tiered.paged import Resolving
+from shared.tiered.searching import ANY, Wanted, found_in
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
 T = TypeVar("T")
@@ -37,6 +38,18 @@ class TieredContainer:
     replace_item = signed_as(ContainerProxy.replace_item)
     patch_item = signed_as(ContainerProxy.patch_item)
     delete_item = signed_as(ContainerProxy.delete_item)
+
+    def query_archive(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - the property's name
+        partition_key: Any = ANY,
+        since: int = 0,
+        until: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Documents that the archive alone has, last written in [since, until), in UTC seconds."""
+        wanted = Wanted(id=id, partition_key=partition_key, since=since, until=until)
+        return found_in(self._cold, wanted)
 
     def _answer(self, method: str, arguments: Arguments) -> Any:
         if method not in QUERIES:

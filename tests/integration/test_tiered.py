@@ -16,15 +16,19 @@ from azure.storage.blob import BlobServiceClient
 
 from bench.reading_load import ReadingLoad
 from examples.records_api import serve
+from sandbox.errors import SandboxError
 from sandbox.rehearsal import FunctionApp, HostOptions, function_app, wait_until
 from sandbox.seeding import SeedPlan
 from sandbox.stage import Sandbox
+from shared import wiring
+from shared.domain.retirement import RetirementState
 from shared.tiered import ColdStore, TieredContainer
 from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import SMALL, begin, ended
 
 pytestmark = pytest.mark.node
 ENDS_WITHIN_S = 100.0
+READS_PER_S = 100  # the rate of `python -m bench.tiered` is 200; here others need the machine, too
 RETIRING = {"retire": "delete", "retire_grace": "0s"}
 
 
@@ -53,21 +57,24 @@ def retirement(app: FunctionApp, place: Place, action: str) -> None:
     app.remote.call("POST", path, json.dumps(asked))
 
 
-def course(app: FunctionApp, place: Place) -> dict[str, Any]:
-    found: dict[str, Any] = app.remote.call("GET", f"migrations/{place.name}/retirement")
-    return dict(found["retirement"])
-
-
-def moved(app: FunctionApp, place: Place, direction: str, *, begun: bool = False) -> None:
-    """Until the retirement has ended, or has begun to move something."""
-    counted = "removed" if direction == "remove" else "restored"
+def moved(app: FunctionApp, place: Place, counted: str, *, begun: bool = False) -> None:
+    """Until all that is due was removed or restored, or some of it."""
+    ledger = wiring.build(app.settings()).ports.ledger
+    seen: list[Any] = []
 
     def holds() -> bool:
-        now = course(app, place)
-        assert now["state"] != "halted", now
-        return bool(now["documents"][counted]) if begun else now["state"] == "done"
+        now = ledger.retirement(place.name)
+        seen[:] = [now, ledger.removals(place.name)]
+        if now is None:
+            return False
+        assert now.state is not RetirementState.HALTED, now
+        some = any(each.moved for each in ledger.removals(place.name)) or getattr(now, counted) > 0
+        return some if begun else now.state is RetirementState.DONE
 
-    wait_until(f"{direction} of {place.name}", holds, within_s=ENDS_WITHIN_S, of=app)
+    try:
+        wait_until(f"{place.name}: {counted}", holds, within_s=ENDS_WITHIN_S, of=app)
+    except SandboxError as error:
+        raise AssertionError(seen) from error
 
 
 @pytest.mark.timeout(400)
@@ -79,18 +86,18 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     container = tiered_container(place)
     load = ReadingLoad(container, container.read_all_items(), seed=8)
     options = HostOptions(tick_schedule="*/2 * * * * *", queue_lease_s=3)
-    with function_app(sandbox, options) as app, load.running(per_s=200):
+    with function_app(sandbox, options) as app, load.running(per_s=READS_PER_S):
         load.wait_for(200)
         load.phase, load.changes = "copying", 0.01
         begin(app, place, **RETIRING)
         assert ended(app, place, "completed", "halted")["state"] == "completed"
         load.phase = "removing"
         retirement(app, place, "execute")
-        moved(app, place, "remove", begun=True)
+        moved(app, place, "removed", begun=True)
         app.kill()
         load.wait_for(200)
         app.start()
-        moved(app, place, "remove")
+        moved(app, place, "removed")
         load.phase = "removed"
         load.wait_for(600)
         load.phase = "restoring"
@@ -181,7 +188,7 @@ def test_the_api_answers_alike_before_during_and_after(
     assert ended(app, place, "completed", "halted")["state"] == "completed"
     answers.append(the_contract(tiered, fours[2]))
     retirement(app, place, "execute")
-    moved(app, place, "remove")
+    moved(app, place, "removed")
     gone = {each["id"] for each in fours[3]} - {each["id"] for each in plain.read_all_items()}
     assert len(gone) == 4
     answers.append(the_contract(tiered, fours[3]))
