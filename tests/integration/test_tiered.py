@@ -68,7 +68,10 @@ def moved(app: FunctionApp, place: Place, counted: str, *, begun: bool = False) 
         if now is None:
             return False
         assert now.state is not RetirementState.HALTED, now
-        some = any(each.moved for each in ledger.removals(place.name)) or getattr(now, counted) > 0
+        some = (
+            any(each.moved for each in ledger.removals(place.name))
+            or getattr(now, f"documents_{counted}") > 0
+        )
         return some if begun else now.state is RetirementState.DONE
 
     try:
