@@ -27,8 +27,8 @@ from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import SMALL, begin, ended
 
 pytestmark = pytest.mark.node
-ENDS_WITHIN_S = 100.0
-READS_PER_S = 100  # the rate of `python -m bench.tiered` is 200; here others need the machine, too
+ENDS_WITHIN_S = 240.0  # a limit for a machine that others use, too; it takes a tenth of it
+READS_PER_S = 60  # `python -m bench.tiered` has 200; here others need the machine, too
 RETIRING = {"retire": "delete", "retire_grace": "0s"}
 
 
@@ -80,7 +80,7 @@ def moved(app: FunctionApp, place: Place, counted: str, *, begun: bool = False) 
         raise AssertionError(seen) from error
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     sandbox: Sandbox, new_place: Callable[[SeedPlan], Place]
 ) -> None:
@@ -93,7 +93,9 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
         load.wait_for(200)
         load.phase, load.changes = "copying", 0.01
         begin(app, place, **RETIRING)
-        assert ended(app, place, "completed", "halted")["state"] == "completed"
+        assert (
+            ended(app, place, "completed", "halted", within_s=ENDS_WITHIN_S)["state"] == "completed"
+        )
         load.phase = "removing"
         retirement(app, place, "execute")
         moved(app, place, "removed", begun=True)
@@ -176,7 +178,7 @@ def generic(said: list[Any], documents: list[dict[str, Any]]) -> str:
     return text
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_api_answers_alike_before_during_and_after(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place]
 ) -> None:
@@ -188,7 +190,7 @@ def test_the_api_answers_alike_before_during_and_after(
     content = [[strip(each) for each in four] for four in fours]
     answers = [the_contract(plain, fours[0]), the_contract(tiered, fours[1])]
     begin(app, place, **RETIRING)
-    assert ended(app, place, "completed", "halted")["state"] == "completed"
+    assert ended(app, place, "completed", "halted", within_s=ENDS_WITHIN_S)["state"] == "completed"
     answers.append(the_contract(tiered, fours[2]))
     retirement(app, place, "execute")
     moved(app, place, "removed")
