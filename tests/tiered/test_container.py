@@ -259,6 +259,24 @@ def test_a_deleted_document_cannot_be_deleted_or_replaced_again() -> None:
         place.tiered.create_item({"id": "i", "pk": "p", "n": 4})
 
 
+def test_a_guard_deleted_past_the_index_is_a_document_deleted() -> None:
+    """Somebody with the plain container saw it and deleted it: the replacement finds nothing."""
+    place = a_place().retired()
+    create = CosmosTwin.create_item
+
+    def deleted_at_once(self: CosmosTwin, body: Any, **given: Any) -> Any:
+        made = create(self, body, **given)
+        self.documents.clear()
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "create_item", deleted_at_once)
+        with pytest.raises(CosmosResourceNotFoundError):
+            place.tiered.replace_item("i", {"id": "i", "pk": "p", "n": 2})
+    with pytest.raises(CosmosResourceNotFoundError):
+        place.tiered.read_item("i", "p")
+
+
 def test_a_predicate_that_does_not_hold_is_the_answer() -> None:
     """Not taken for somebody who came between."""
     place = a_place()
@@ -385,5 +403,7 @@ def test_the_archive_is_searched_for_what_it_alone_has(archived: World) -> None:
     assert found(id=wanted[1], partition_key=partition_key) == {wanted[1]}
     assert found(partition_key=partition_key) == {k[1] for k in left if k[0] == wanted[0]}
     assert found(id=keys[0][1]) == found(partition_key=None) == set()
+    ports.pointers.put(SOURCE, {keys[7]: replace(left[keys[7]], ts=left[keys[7]].ts + 1, etag="n")})
+    assert found(id=keys[7][1]) == set()
     (document,) = tiered.query_archive(id=wanted[1])
     assert (document["_etag"], document["_ts"]) == (left[wanted].etag, left[wanted].ts)
