@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,6 +81,11 @@ def moved(app: FunctionApp, place: Place, counted: str, *, begun: bool = False) 
         raise AssertionError(seen) from error
 
 
+def largest_partition(load: ReadingLoad) -> str:
+    counted = Counter(each.partition_key for each in load.records.values())
+    return counted.most_common(1)[0][0]
+
+
 @pytest.mark.timeout(900)
 def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     sandbox: Sandbox, new_place: Callable[[SeedPlan], Place]
@@ -105,8 +111,12 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
         moved(app, place, "removed")
         load.phase = "removed"
         load.wait_for(600)
-        load.phase = "restoring"
-        restored = app.at_the_terminal("restore", place.name, "--since", "2000-01-01", "--execute")
+        load.phase = "restoring some"
+        some = ("restore", place.name, "--partition", largest_partition(load), "--execute")
+        restored = app.at_the_terminal(*some)
+        load.phase = "restoring all"
+        retirement(app, place, "undo")
+        moved(app, place, "restored")
         load.phase = "restored"
         load.wait_for(200)
     load.read_each_once()
@@ -116,7 +126,7 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     assert tally.writes > 0
     assert tally.deletions > 0
     assert restored["restored"] > 0
-    assert restored["restored"] == restored["removed"]
+    assert restored["restored"] <= restored["removed"]
 
 
 @contextmanager
