@@ -47,7 +47,6 @@ class Tally:
     missing: int = 0
     stale: int = 0
     doubled: int = 0
-    errors: int = 0
     named: list[str] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
@@ -69,7 +68,7 @@ class Tally:
             }
             for phase, taken in self.seconds.items()
         }
-        counts = ("reads", "writes", "deletions", "missing", "stale", "doubled", "errors", "named")
+        counts = ("reads", "writes", "deletions", "missing", "stale", "doubled", "named")
         return {name: getattr(self, name) for name in counts} | {"phases": phases}
 
 
