@@ -15,7 +15,7 @@ from typing import Any
 from shared import wiring
 from shared.application.purse import ALLOWANCE_RU
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, doctor, factory, migrations, plan, retirement
+from shared.terminal import archives, doctor, factory, migrations, plan, reading, retirement
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
 
@@ -69,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_prove(commands)
     _add_retire(commands)
+    _add_read(commands)
+    _add_restore(commands)
     _add_adf(commands)
     return parser
 
@@ -135,6 +137,47 @@ def _add_retire(commands: Any) -> None:
     )
 
 
+def _add_read(commands: Any) -> None:
+    text = "show one archived document, its digest checked"
+    read = _add(commands, "read", text, reading.read, "name")
+    read.add_argument("id", help="the document's id")
+    _add_key(read, required=True)
+
+
+def _add_restore(commands: Any) -> None:
+    text = "write documents back to the source; without --execute a dry run"
+    restore = _add(commands, "restore", text, reading.restore, "name")
+    restore.add_argument("id", nargs="?", help="one document's id")
+    _add_key(restore, required=False)
+    restore.add_argument(
+        "--since", type=reading.instant, metavar="WHEN", help="last written then or later"
+    )
+    restore.add_argument(
+        "--until", type=reading.instant, metavar="WHEN", help="last written before"
+    )
+    restore.add_argument(
+        "--partition",
+        action="append",
+        metavar="VALUE",
+        help="of this partition key; once for each part of a hierarchical key",
+    )
+    restore.add_argument("--all", action="store_true", help="everything that was removed")
+    restore.add_argument(
+        "--deleted", action="store_true", help="the one ID even if its owner deleted it"
+    )
+    restore.add_argument("--execute", action="store_true", help="do it; needs the app running")
+
+
+def _add_key(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    parser.add_argument(
+        "--pk",
+        action="append",
+        required=required,
+        metavar="VALUE",
+        help="its partition key; once for each part of a hierarchical key",
+    )
+
+
 def _add_adf(commands: Any) -> None:
     text = "prepare the Data Factory that copies for engine: adf"
     adf = commands.add_parser("adf", help=text, description=text)
@@ -147,13 +190,7 @@ def _add_prove(commands: Any) -> None:
     text = "prove by a few hashes that one document is in the archive"
     prove = _add(commands, "prove", text, archives.prove, "name")
     prove.add_argument("id", help="the document's id")
-    prove.add_argument(
-        "--pk",
-        action="append",
-        required=True,
-        metavar="VALUE",
-        help="its partition key; once for each part of a hierarchical key",
-    )
+    _add_key(prove, required=True)
     prove.add_argument("--slice", default="", help="where it is, if known; spares a search")
     prove.add_argument("--out", metavar="FILE", help="write the archived document to FILE")
 

@@ -96,7 +96,7 @@ def opened(ports: Ports, archive: Archive, sink: Sink, promise: Promise) -> Iter
     """The promised blob and manifest, downloaded and found to be what the receipt names."""
     if promise.blob is None:
         raise _harmed(promise.manifest.name, "its receipt names no blob, and documents are due")
-    rows = _manifest(ports, archive, promise)
+    rows = rows_promised(ports, archive, promise)
     with ports.scratch.open() as file:
         _fetch(archive, promise.blob, file)
         try:
@@ -113,7 +113,8 @@ def opened(ports: Ports, archive: Archive, sink: Sink, promise: Promise) -> Iter
         )
 
 
-def _manifest(ports: Ports, archive: Archive, promise: Promise) -> list[Row]:
+def rows_promised(ports: Ports, archive: Archive, promise: Promise) -> list[Row]:
+    """The manifest's rows, found to give the receipt's Merkle root."""
     with ports.scratch.open() as file:
         _fetch(archive, promise.manifest, file)
         rows = list(ports.table_format.manifest_rows(file))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.memory import MemoryArchives
-from shared.application.comparing import NoBudget
 from shared.application.dispatching import RESEND_AFTER_S
 from shared.application.proving import Absent, Proof, Wanted
 from shared.application.verifying import Checked, Report, Scope
+from shared.application.visiting import NoBudget
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.slices import MigrationState
 from shared.errors import NotFound, Refused, Unreadable

@@ -1,0 +1,49 @@
+"""What each method of a container becomes, as steps; it learns the partition key's paths once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.tiered import reading, writing
+from shared.tiered.calling import Arguments
+from shared.tiered.steps import Steps, ToCosmos
+
+_BY_KEY: dict[str, Callable[[Arguments], Steps[Any]]] = {
+    "read_item": reading.read_item,
+    "delete_item": writing.delete_item,
+}
+_BY_BODY: dict[str, Callable[[Arguments, tuple[str, ...]], Steps[Any]]] = {
+    "read_items": reading.read_items,
+    "create_item": writing.create_item,
+    "upsert_item": writing.upsert_item,
+    "replace_item": writing.replace_item,
+    "patch_item": writing.patch_item,
+}
+QUERIES = frozenset({"query_items", "read_all_items"})
+
+
+class Moves:
+    """One per container; threads may share it."""
+
+    def __init__(self) -> None:
+        self._paths: tuple[str, ...] = ()
+
+    def of(self, method: str, arguments: Arguments) -> Steps[Any]:
+        if method in _BY_KEY:
+            return (yield from _BY_KEY[method](arguments))
+        paths = yield from self._key_paths()
+        return (yield from _BY_BODY[method](arguments, paths))
+
+    def resolved(self, document: Any) -> Steps[Any]:
+        """A document of a query; a stub among them is looked up."""
+        if not reading.is_whole_stub(document):
+            return document
+        paths = yield from self._key_paths()
+        return (yield from reading.resolved(document, paths))
+
+    def _key_paths(self) -> Steps[tuple[str, ...]]:
+        if not self._paths:
+            properties = yield ToCosmos(method="read")
+            self._paths = tuple(properties["partitionKey"]["paths"])
+        return self._paths
