@@ -16,8 +16,9 @@ from shared.application.bundle import Ports
 from shared.application.pacer import Pacer
 from shared.application.shelf import Item
 from shared.domain.canonical import canonical_document, digest
+from shared.domain.guards import guard_for, is_guard
 from shared.domain.halts import Halt, Halting
-from shared.domain.pointers import RETURNING, Key, Pointer, pointer_in, with_pointer
+from shared.domain.pointers import Key, Pointer, pointer_in, with_pointer
 from shared.domain.retirement import Outcome
 from shared.domain.slices import Extent
 from shared.domain.spec import MigrationSpec
@@ -180,7 +181,7 @@ class Stubbing:
         return Outcome.MOVED if pointer_in(stands) == item.pointer else Outcome.CHANGED
 
 
-class Returning:
+class Undoing:
     """Each document that we removed stands in the source again, exact, or is left alone.
 
     After a deletion a stub comes first: if the owner deletes the document in that moment, the stub
@@ -200,9 +201,9 @@ class Returning:
         pointer = self._pointer(item)
         if pointer != item.pointer:
             return self._not_ours(item, pointer)
-        stub = {**stub_of(item, self._field.spec), RETURNING: True}
         field, key = self._field, item.row.key
-        written, _ = field.write(lambda: field.source.create(key, stub))
+        guard = self._guard(item)
+        written, _ = field.write(lambda: field.source.create(key, guard))
         stands = written.document if written.fate is Fate.DONE else None
         return self._by_what_stands(item, stands or field.find(key))
 
@@ -216,7 +217,7 @@ class Returning:
         stands = field.find(key)
         if stands is None:
             return Outcome.GONE
-        if stands.get(RETURNING) and pointer_in(stands) == item.pointer:
+        if is_guard(stands) and pointer_in(stands) == item.pointer:
             field.write(lambda: field.source.remove(key, etag=stands["_etag"]))
             return Outcome.GONE
         if begun:
@@ -233,7 +234,7 @@ class Returning:
     def _filled(self, item: Item, stub: Document) -> Outcome:
         """The document in the stub's place, unless its owner did something to it meanwhile."""
         field, key = self._field, item.row.key
-        ours = {**stub_of(item, field.spec), **_mark_of(stub)}
+        ours = self._guard(item) if is_guard(stub) else stub_of(item, field.spec)
         if _digest(stub) != digest(canonical_document(ours)):
             return Outcome.CHANGED  # its pointer stays: what stands there is still a stub
         if self._deleted and self._pointer(item) != item.pointer:
@@ -272,6 +273,10 @@ class Returning:
             return Outcome.GONE
         return Outcome.MOVED if _digest(stands) == item.row.sha256 else Outcome.CHANGED
 
+    def _guard(self, item: Item) -> Document:
+        paths = self._field.spec.source.partition_key
+        return guard_for(item.row.key, paths=paths, pointer=item.pointer)
+
     def _pointer(self, item: Item) -> Pointer | None:
         return self._field.ports.pointers.find(self._field.name, item.row.key)
 
@@ -297,10 +302,6 @@ def _keep(document: Document, kept: dict[str, Any], path: list[str]) -> None:
         kept[head] = document[head]
     elif isinstance(document[head], dict) and isinstance(kept.setdefault(head, {}), dict):
         _keep(document[head], kept[head], rest)
-
-
-def _mark_of(stub: Document) -> dict[str, Any]:
-    return {RETURNING: True} if stub.get(RETURNING) else {}
 
 
 def _digest(document: Document) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from shared.application.bundle import Ports
 from shared.application.consulting import Consulted, Consulting, Standing, keys_meant
 from shared.application.pacer import Charged
-from shared.application.restoring import Outcome, Returning
+from shared.application.restoring import Outcome, Restoring
 from shared.application.shelf import Item, opened, rows_promised
 from shared.application.visiting import Visitor
 from shared.domain.pointers import pointer_in
@@ -128,7 +128,7 @@ class _Errand:
             doing="restoring documents of",
             later="restore again later: it goes on where it stopped",
         )
-        self._returning = Returning(
+        self._restoring = Restoring(
             self._source,
             ports.pointers,
             name=spec.source.name,
@@ -166,30 +166,30 @@ class _Errand:
         name = receipt_name(found.slice_id)
         self._extent = read_receipt(name, self._archive.read(name) or b"").extent
         if found.pointer is not None and found.standing is Standing.REMOVED:
-            return self._returning.removed(found.key, found.pointer, found.document)
+            return self._restoring.removed(found.key, found.pointer, found.document)
         stands = self._ask(lambda: self._source.find(found.key)).document
         if stands is not None:
             return self._instead_of(stands, found)
         if not deleted:
             return Outcome.DELETED
-        return self._returning.asked_for(found.key, found.document, sha256=found.sha256)
+        return self._restoring.asked_for(found.key, found.document, sha256=found.sha256)
 
     def _instead_of(self, stands: Mapping[str, Any], found: Consulted) -> Outcome:
         pointer = pointer_in(stands)
         if pointer is None or pointer.sha256 != found.sha256:
             return Outcome.STANDS
-        return self._returning.stubbed(found.key, stands, found.document)
+        return self._restoring.stubbed(found.key, stands, found.document)
 
     def _item(self, item: Item) -> Outcome:
         self._visitor.keep()
         if not self._stubs:
-            return self._returning.removed(item.row.key, item.pointer, item.document)
+            return self._restoring.removed(item.row.key, item.pointer, item.document)
         stands = self._ask(lambda: self._source.find(item.row.key)).document
         if stands is None:
             return Outcome.DELETED
         if pointer_in(stands) != item.pointer:
             return Outcome.STANDS
-        return self._returning.stubbed(item.row.key, stands, item.document)
+        return self._restoring.stubbed(item.row.key, stands, item.document)
 
     @property
     def _stubs(self) -> bool:

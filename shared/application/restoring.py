@@ -43,7 +43,7 @@ class Differs(PermanentError):
     """The source holds something else than what was written to it."""
 
 
-class Returning:
+class Restoring:
     """Brings documents of one source back; `name` is the source's, `paths` its partition key."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Returning:
     def removed(self, key: Key, pointer: Pointer, data: bytes) -> Outcome:
         """A document whose pointer stands in the index; `data` are its checked bytes."""
         body = _body(data, pointer.sha256)
-        guard = guard_for(key, document_id=body["id"], paths=self._paths, pointer=pointer)
+        guard = guard_for(key, paths=self._paths, pointer=pointer)
         for _ in range(TRIES_MAX):
             if not self._may_return(key, pointer):
                 return Outcome.DELETED

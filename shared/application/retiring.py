@@ -14,7 +14,7 @@ from itertools import islice
 from shared.application.bundle import Ports
 from shared.application.dispatching import named_in
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
-from shared.application.removing import Batch, Deleting, Field, Outcomes, Returning, Stubbing
+from shared.application.removing import Batch, Deleting, Field, Outcomes, Stubbing, Undoing
 from shared.application.retirements import (
     GATE_PROTECTION,
     dispatch_removals,
@@ -247,7 +247,7 @@ class Passage:
             noted=self._noted_by_removing(),
         )
         if self._restores:
-            return Returning(field, deleted=self._errand.retirement.mode == "delete")
+            return Undoing(field, deleted=self._errand.retirement.mode == "delete")
         return Deleting(field) if self._deletes else Stubbing(field)
 
     def _noted_by_removing(self) -> int:

@@ -13,11 +13,9 @@ from typing import Any
 from shared.domain.pointers import RETURNING, Key, Pointer, key_values, with_pointer
 
 
-def guard_for(
-    key: Key, *, document_id: str, paths: tuple[str, ...], pointer: Pointer
-) -> dict[str, Any]:
+def guard_for(key: Key, *, paths: tuple[str, ...], pointer: Pointer) -> dict[str, Any]:
     """A stub with id, partition key and pointer, marked as one that will not stay."""
-    kept: dict[str, Any] = {"id": document_id}
+    kept: dict[str, Any] = {"id": key[1]}
     for path, value in zip(paths, key_values(key), strict=True):
         if value == {}:
             continue

@@ -241,7 +241,7 @@ def _put_over(
     """Write where the archive alone has the document, unless somebody deletes it meanwhile."""
     holder = found.holder
     if holder is None:
-        holder = yield from _guarded(found, key, item, paths)
+        holder = yield from _guarded(found, key, paths)
     if is_guard(holder):
         points = yield ToCold(method="find", argument=key)
         if points != found.archived:
@@ -259,10 +259,10 @@ def _put_over(
     return made
 
 
-def _guarded(found: Look, key: Key, item: str, paths: tuple[str, ...]) -> Steps[CosmosDict]:
+def _guarded(found: Look, key: Key, paths: tuple[str, ...]) -> Steps[CosmosDict]:
     if found.archived is None:
         raise _Again
-    guard = guard_for(key, document_id=item, paths=paths, pointer=found.archived)
+    guard = guard_for(key, paths=paths, pointer=found.archived)
     try:
         made: CosmosDict = yield ToCosmos(method="create_item", arguments={"body": guard})
     except CosmosResourceExistsError as error:

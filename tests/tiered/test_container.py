@@ -112,7 +112,7 @@ def stubbed(place: Place) -> Place:
 
 
 def guarded(place: Place) -> Place:
-    guard = guard_for(place.key, document_id="i", paths=PATHS, pointer=place.pointer)
+    guard = guard_for(place.key, paths=PATHS, pointer=place.pointer)
     system = {"_etag": "e60", "_ts": 60, "_rid": "r", "_self": "s"}
     place.cosmos.documents[place.key] = guard | system
     return place

@@ -18,7 +18,7 @@ from azure.cosmos.exceptions import (
     CosmosResourceNotFoundError,
 )
 
-from shared.application.restoring import Returning
+from shared.application.restoring import Restoring
 from shared.ports import Fate, Source
 from tests.tiered.turns import Actor, Turns, every_order
 from tests.tiered.twins import PATHS, SOURCE, Place, a_place
@@ -82,14 +82,14 @@ class Doing:
 
     def restore(self) -> None:
         place = self.place
-        returning = Returning(
+        restoring = Restoring(
             cast("Source", place.source),
             place.pointers,
             name=SOURCE,
             paths=PATHS,
             ask=lambda question: question(),
         )
-        returning.removed(place.key, place.pointer, place.data)
+        restoring.removed(place.key, place.pointer, place.data)
 
     def retire_and_restore(self) -> None:
         self.retire()

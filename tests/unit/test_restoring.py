@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.application.restoring import Differs, Outcome, Returning
+from shared.application.restoring import Differs, Outcome, Restoring
 from shared.application.retrieving import Retrieving
 from shared.domain.canonical import canonical_document
 from shared.domain.guards import guard_for, is_guard
@@ -30,7 +30,7 @@ class Scene:
     pointer: Pointer
     data: bytes
     original: dict[str, Any]
-    returning: Returning
+    restoring: Restoring
 
     @property
     def stands(self) -> dict[str, Any] | None:
@@ -41,7 +41,7 @@ class Scene:
         return self.world.ports.pointers.find(SOURCE, self.key)
 
     def back(self) -> Outcome:
-        return self.returning.removed(self.key, self.pointer, self.data)
+        return self.restoring.removed(self.key, self.pointer, self.data)
 
     def remove(self) -> None:
         assert removed(self.world.ports, "sim", {self.key: self.pointer}) == [self.key]
@@ -63,7 +63,7 @@ def scene(archived: World) -> Scene:
         pointer=pointer,
         data=Retrieving(ports.archives, ports.table_format).document(pointer),
         original=original,
-        returning=Returning(
+        restoring=Restoring(
             ports.sources.open("db", "c"),
             ports.pointers,
             name=SOURCE,
@@ -108,10 +108,10 @@ def test_a_deleted_document_does_not_come_back(scene: Scene) -> None:
     scene.world.ports.pointers.delete(SOURCE, scene.key)
     assert scene.back() is Outcome.DELETED
     assert scene.stands is None
-    asked = scene.returning.asked_for(scene.key, scene.data, sha256=scene.pointer.sha256)
+    asked = scene.restoring.asked_for(scene.key, scene.data, sha256=scene.pointer.sha256)
     assert asked is Outcome.RESTORED
     assert same_content(scene.stands, scene.original)
-    again = scene.returning.asked_for(scene.key, scene.data, sha256=scene.pointer.sha256)
+    again = scene.restoring.asked_for(scene.key, scene.data, sha256=scene.pointer.sha256)
     assert again is Outcome.STANDS
 
 
@@ -160,21 +160,21 @@ def test_a_crash_or_a_lost_reply_anywhere_is_made_good_by_repeating(
 def test_a_stub_gives_way_to_its_document(scene: Scene) -> None:
     """By its very version; a second time there is nothing to do."""
     stub = stubbed(scene.world.ports, "sim", scene.key, scene.pointer)
-    assert scene.returning.stubbed(scene.key, stub, scene.data) is Outcome.RESTORED
+    assert scene.restoring.stubbed(scene.key, stub, scene.data) is Outcome.RESTORED
     assert same_content(scene.stands, scene.original)
-    assert scene.returning.stubbed(scene.key, stub, scene.data) is Outcome.RESTORED
+    assert scene.restoring.stubbed(scene.key, stub, scene.data) is Outcome.RESTORED
     scene.world.source.put(ID, ts=scene.pointer.ts + 1, body="newer")
-    assert scene.returning.stubbed(scene.key, stub, scene.data) is Outcome.STANDS
+    assert scene.restoring.stubbed(scene.key, stub, scene.data) is Outcome.STANDS
     del scene.world.source.documents[ID]
-    assert scene.returning.stubbed(scene.key, stub, scene.data) is Outcome.DELETED
-    assert scene.returning.stubbed(scene.key, scene.original, scene.data) is Outcome.STANDS
+    assert scene.restoring.stubbed(scene.key, stub, scene.data) is Outcome.DELETED
+    assert scene.restoring.stubbed(scene.key, scene.original, scene.data) is Outcome.STANDS
 
 
 def test_other_bytes_are_refused_before_and_after_writing(scene: Scene) -> None:
     """What was read wrongly is not written; what the source answers otherwise is told."""
     scene.remove()
     with pytest.raises(Differs, match="read it again"):
-        scene.returning.removed(scene.key, scene.pointer, scene.data + b" ")
+        scene.restoring.removed(scene.key, scene.pointer, scene.data + b" ")
     assert scene.stands is None
     replace_ = type(scene.world.source).replace
 
@@ -220,9 +220,7 @@ def test_neighbours_take_one_read_of_the_archive(scene: Scene) -> None:
 
 def test_a_guard_holds_the_place_of_any_key(scene: Scene) -> None:
     """Nested paths as they are stored; a part that is missing stays missing."""
-    guard = guard_for(
-        ('["x",{},null]', "i"), document_id="i", paths=("/a/b", "/a/c", "/d"), pointer=scene.pointer
-    )
+    guard = guard_for(('["x",{},null]', "i"), paths=("/a/b", "/a/c", "/d"), pointer=scene.pointer)
     assert is_guard(guard)
     assert {key: guard[key] for key in guard if not key.startswith("ebb_")} == {
         "id": "i",
