@@ -17,7 +17,7 @@ INFRA := .venv-infra
 INFRA_STAMP := $(INFRA)/.stamp-$(call digest,infra/requirements.txt infra/requirements-schema.txt)
 NODE_STAMP := node_modules/.stamp-$(call digest,package.json package-lock.json .npmrc)
 
-.PHONY: help setup demo test soak lint format infra-check sandbox bench requirements clean python-matches
+.PHONY: help setup demo test test-long soak lint format infra-check sandbox bench requirements clean python-matches
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -28,7 +28,11 @@ demo: setup ## Rehearse a whole migration on this machine (DEMO_KEEP=DIR leaves 
 	@$(BIN)/python -m sandbox.demo --engine $(ENGINE) $(ARGS)
 
 test: setup ## Run the tests (ARGS='-k governor' narrows them)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m 'not long' $(ARGS)
+
+test-long: setup ## Run what waits for minutes: kills, throttling and retirement beside a living sandbox
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist load -m long $(ARGS)
 
 soak: setup ## Simulate misfortune for hours (ARGS='--hours 4 --jobs 2', or '--seed N' for one)
 	@$(BIN)/python -m tests.simulation.soak $(ARGS)

@@ -152,7 +152,8 @@ def test_faults_of_the_source_lose_nothing(
     assert_whole(app, place, status, tmp_path)
 
 
-@pytest.mark.timeout(300)  # until a minute begun after the 429 has been read
+@pytest.mark.long
+@pytest.mark.timeout(400)  # until a minute begun after the 429 has been read
 def test_a_throttled_first_page_is_no_empty_one(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:
@@ -231,6 +232,8 @@ def test_a_malformed_message_goes_to_poison_and_is_recorded(
     wait_until("the incident is recorded", recorded, within_s=ENDS_WITHIN_S, of=app)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(400)
 def test_killed_at_random_moments_it_ends_with_each_document_proven_once(
     sandbox: Sandbox, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:

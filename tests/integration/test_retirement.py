@@ -68,6 +68,7 @@ def archived(
     return place, changed
 
 
+@pytest.mark.long
 def test_what_is_deleted_comes_back_exactly(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place]
 ) -> None:

@@ -86,6 +86,7 @@ def largest_partition(load: ReadingLoad) -> str:
     return counted.most_common(1)[0][0]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     sandbox: Sandbox, new_place: Callable[[SeedPlan], Place]

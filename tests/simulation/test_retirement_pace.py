@@ -93,7 +93,7 @@ def test_a_spike_stops_retiring_at_its_first_429(monkeypatch: pytest.MonkeyPatch
 
     run = completed(load, monkeypatch)
     run.world.calm.retirements.execute("sim", {})
-    run.happenings.append((run.world.clock.now_s() + 70, lambda: spike.append(_now_s(run))))
+    run.happenings.append((run.world.clock.now_s() + 45, lambda: spike.append(_now_s(run))))
     retire(run, 500)
     after = [at for at in run.shared.throttled_at if spike and at >= spike[0]]
     assert 0 < left(run) < DOCUMENTS
