@@ -109,9 +109,13 @@ class ParquetFormat:
         self, sink: BlobWriter, rows: Sequence[Row], facts: Mapping[str, str]
     ) -> None:
         schema = _MANIFEST.with_metadata({f"ebb.{k}": v for k, v in facts.items()})
-        with pq.ParquetWriter(
-            pa.PythonFile(_Sink(sink), mode="w"), schema, compression="zstd", use_dictionary=False
-        ) as writer:
+        heard = _Sink(sink)
+        with (
+            heard.hearing(),
+            pq.ParquetWriter(
+                pa.PythonFile(heard, mode="w"), schema, compression="zstd", use_dictionary=False
+            ) as writer,
+        ):
             for start in range(0, len(rows), MANIFEST_ROWS_PER_GROUP):
                 part = rows[start : start + MANIFEST_ROWS_PER_GROUP]
                 columns = [
@@ -142,16 +146,28 @@ class ParquetFormat:
 
 
 class _Sink:
-    """A file for pyarrow over a blob being written; deaf once the attempt is abandoned."""
+    """A file for pyarrow over a blob being written; it hears only what it was asked to write.
+
+    A writer that nobody closed ends its file whenever Python happens to collect it: into a blob
+    that its worker gave up, and in the midst of whatever is being done then.
+    """
 
     closed = False
 
     def __init__(self, sink: BlobWriter) -> None:
         self._sink = sink
-        self.deaf = False
+        self._hears = False
 
     def write(self, data: bytes) -> int:
-        return len(data) if self.deaf else self._sink.write(data)
+        return self._sink.write(data) if self._hears else len(data)
+
+    @contextmanager
+    def hearing(self) -> Iterator[None]:
+        self._hears = True
+        try:
+            yield
+        finally:
+            self._hears = False
 
 
 class _DataWriter:
@@ -165,14 +181,15 @@ class _DataWriter:
         self._promote = {path: names[path] for path in promote if path not in partition_key}
         self._schema = _data_schema([*self._keys, *self._promote.values()])
         self._sink = _Sink(sink)
-        self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._sink, mode="w"),
-            self._schema,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            use_dictionary=["_partition_key", *self._keys],
-            write_statistics=["id", "_ts", *self._keys],
-        )
+        with self._sink.hearing():
+            self._writer = pq.ParquetWriter(
+                pa.PythonFile(self._sink, mode="w"),
+                self._schema,
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                use_dictionary=["_partition_key", *self._keys],
+                write_statistics=["id", "_ts", *self._keys],
+            )
         self._group = 0
         self._rows: list[tuple[Row, bytes]] = []
         self._bytes = 0
@@ -189,10 +206,10 @@ class _DataWriter:
         if self._rows:
             self._flush()
         self._writer.add_key_value_metadata({f"ebb.{k}": v for k, v in facts.items()})
-        self._writer.close()
+        with self._sink.hearing():
+            self._writer.close()
 
     def abandon(self) -> None:
-        self._sink.deaf = True
         self._writer.close()
 
     def _flush(self) -> None:
@@ -213,7 +230,8 @@ class _DataWriter:
             columns[name] = pa.array(values, pa.string())
         columns["document"] = _texts(documents)
         batch = pa.record_batch([columns[n] for n in self._schema.names], schema=self._schema)
-        self._writer.write_batch(batch, row_group_size=len(rows))
+        with self._sink.hearing():
+            self._writer.write_batch(batch, row_group_size=len(rows))
         self._group += 1
         self._rows = []
         self._bytes = 0

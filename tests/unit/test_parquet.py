@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 from collections.abc import Sequence
@@ -261,3 +262,19 @@ def test_a_manifest_is_no_data_file_nor_the_reverse() -> None:
         rows_of(bytes(sink.data))
     with pytest.raises(Unreadable):
         list(ParquetFormat().manifest_rows(BytesIO(data)))
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_writer_given_up_writes_nothing_more(*, given_up: bool) -> None:
+    """Also one that was forgotten: it is collected at any moment, in the midst of anything."""
+    sink = Sink()
+    writer = ParquetFormat().data_writer(sink, partition_key=("/pk",), promote=())
+    for number in range(ROWS_PER_GROUP_MAX + 1):
+        writer.add(a_row(number), b"{}")
+    before = bytes(sink.data)
+    assert before
+    if given_up:
+        writer.abandon()
+    del writer
+    gc.collect()
+    assert bytes(sink.data) == before
