@@ -53,13 +53,14 @@ def axe() -> str:
     return script.read_text("utf-8") if script.is_file() else str(_missing(f"{script} is missing"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playing() -> Iterator[Playwright]:
+    """Ended with its file: as long as it lives, an event loop runs in this thread."""
     with sync_playwright() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playing: Playwright, chromium: Path) -> Iterator[Browser]:
     browser = playing.chromium.launch(executable_path=chromium, args=ARGUMENTS)
     yield browser

@@ -77,6 +77,7 @@ def test_a_factory_copies_and_every_document_is_proven(
     assert {run["status"] for run in place.sandbox.factory.runs()} == {"Succeeded"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", ["dates", "mapping"])
 def test_a_pipeline_that_changes_documents_is_found_out(
     app: FunctionApp, place: Place, tmp_path: Path, harm: str

@@ -16,7 +16,7 @@ from shared.domain.canonical import canonical_document, digest
 from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import begin, ended, source_documents
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.node, pytest.mark.long, pytest.mark.timeout(300)]
 SMALL = SeedPlan(documents=100, usual_kb=4, burst_documents=20, large_share=0.0)
 ENDS_WITHIN_S = 120.0
 UPDATED = 5
@@ -68,7 +68,6 @@ def archived(
     return place, changed
 
 
-@pytest.mark.long
 def test_what_is_deleted_comes_back_exactly(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place]
 ) -> None:
