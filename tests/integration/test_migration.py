@@ -113,6 +113,7 @@ def test_a_migration_archives_every_cold_document_exactly_once(
     assert place.sandbox.admin.total("ebb").ru > before
 
 
+@pytest.mark.long
 def test_a_second_reading_of_the_source_confirms_the_first(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:

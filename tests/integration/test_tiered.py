@@ -27,7 +27,7 @@ from shared.tiered import ColdStore, TieredContainer
 from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import SMALL, begin, ended
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.long]
 ENDS_WITHIN_S = 240.0  # a limit for a machine that others use, too; it takes a tenth of it
 READS_PER_S = 60  # `python -m bench.tiered` has 200; here others need the machine, too
 RETIRING = {"retire": "delete", "retire_grace": "0s"}
@@ -86,7 +86,6 @@ def largest_partition(load: ReadingLoad) -> str:
     return counted.most_common(1)[0][0]
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     sandbox: Sandbox, new_place: Callable[[SeedPlan], Place]
