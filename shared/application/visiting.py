@@ -37,6 +37,7 @@ class Visitor:
         self._doing = doing
         self._later = later
         self._pacer: Pacer | None = None
+        self._sits_at: Extent | None = None
 
     def at(self, extent: Extent, act: Callable[[Pacer], T]) -> T:
         """Act on a seat at this slice; begun anew where the seat or the budget was lost."""
@@ -45,6 +46,7 @@ class Visitor:
             try:
                 return act(self._seated(extent))
             except (GivenBack, NoRoom, SeatLost) as error:
+                self._sits_at = None
                 self._wait_or_give_up(extent, since_s, error)
 
     def keep(self) -> None:
@@ -58,15 +60,20 @@ class Visitor:
         if self._pacer is not None:
             self._pacer.leave()
             self._pacer = None
+            self._sits_at = None
 
     def _seated(self, extent: Extent) -> Pacer:
+        if self._pacer is not None and self._sits_at == extent:
+            return self._pacer
         if self._pacer is not None and self._pacer.move_to(extent.slice_id, extent.range.id, 0):
+            self._sits_at = extent
             return self._pacer
         self.leave()
         pacer = Pacer.seated(self._ports, self._seat(extent))
         if pacer is None:
             raise NoRoom(f"slice {extent.slice_id} is in other hands")
         self._pacer = pacer
+        self._sits_at = extent
         return pacer
 
     def _seat(self, extent: Extent) -> Seat:

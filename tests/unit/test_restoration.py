@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from shared.application.consulting import Consulting, Standing, keys_meant
 from shared.application.restoration import Restoration, Wanted
 from shared.application.restoring import Outcome
 from shared.application.visiting import NoBudget
-from shared.domain.board import BOARD_VALID_S
+from shared.domain.board import BOARD_VALID_S, Activity, Board
 from shared.domain.canonical import canonical_document
 from shared.domain.pointers import Key, Pointer
 from shared.errors import Refused
@@ -82,6 +83,21 @@ def test_restoring_keeps_to_the_budget(run: Run, retired: dict[Key, Pointer]) ->
     Restoration(run.world.ports).many("sim", Wanted(), execute=True)
     assert metered() - before == source.ru_charged - charged >= DOCUMENTS * 2 * RU_PER_WRITE
     assert run.world.ports.boards.read().live_seats(run.world.clock.now_s()) == ()
+
+
+def test_restoring_sits_down_once_for_a_slice(run: Run, retired: dict[Key, Pointer]) -> None:
+    """And not anew for each of its documents, which would cost more than the documents do."""
+    sitting: list[tuple[str, ...]] = []
+
+    def told(board: Board) -> None:
+        seats = board.live_seats(run.world.clock.now_s())
+        sitting.append(tuple(s.slice_id for s in seats if s.activity is Activity.COMPARE))
+
+    run.world.boards.told.append(told)
+    report = Restoration(run.world.ports).many("sim", Wanted(), execute=True)
+    changes = [each for each, _ in groupby(sitting)]
+    assert changes.pop() == ()
+    assert len(changes) == len(set(changes)) <= report.slices + 1
 
 
 def test_restoring_gives_up_where_no_budget_comes(archived: World) -> None:
