@@ -6,7 +6,6 @@ Each takes a document's number and gives its bytes; how long and how much is cou
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from azure.storage.blob import BlobClient
 from bench.errors import BenchError
 from shared.domain.pointers import Key
 from shared.ports import Archive, Pointers, TableFormat
+from shared.tiered.searching import RangedFile
 
 
 class Wire(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, untyped
@@ -98,7 +98,8 @@ class PyarrowLookUp:
 
     def __call__(self, number: int) -> bytes:
         wanted = self.stocked.keys[number][1]
-        file = pq.ParquetFile(pa.PythonFile(RangedFile(self.blob), mode="r"), pre_buffer=True)
+        ranged = RangedFile(self._read, self.blob.get_blob_properties().size)
+        file = pq.ParquetFile(pa.PythonFile(ranged, mode="r"), pre_buffer=True)
         ids = file.schema_arrow.names.index("id")
         for group in range(file.num_row_groups):
             known = file.metadata.row_group(group).column(ids).statistics
@@ -108,37 +109,8 @@ class PyarrowLookUp:
                 return self.stocked.checked(number, table["document"][place].as_py().encode())
         raise BenchError(f"looking up document {number}: no row group may hold it")
 
-
-class RangedFile(io.RawIOBase):
-    """A blob as a file whose every read is one ranged read, as file systems over blobs have it."""
-
-    def __init__(self, blob: BlobClient) -> None:
-        super().__init__()
-        self._blob = blob
-        self._at = 0
-        self._size = blob.get_blob_properties().size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        length = self._size - self._at if size < 0 else min(size, self._size - self._at)
-        if length <= 0:
-            return b""
-        data = self._blob.download_blob(self._at, length, max_concurrency=1).readall()
-        self._at += len(data)
-        return data
+    def _read(self, offset: int, length: int) -> bytes:
+        return self.blob.download_blob(offset, length, max_concurrency=1).readall()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

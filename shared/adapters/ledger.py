@@ -6,10 +6,10 @@ and adds it to the progress.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from azure.data.tables import TableServiceClient
 
@@ -20,6 +20,8 @@ from shared.domain.retirement import Removal, RemovalState, Retirement
 from shared.domain.slices import Migration, Progress, RangePlan, Slice, SliceState
 from shared.errors import Conflict, NotFound, PermanentError
 from shared.ports import Change
+
+T = TypeVar("T")
 
 _REGISTRY = "~migrations"  # no migration's partition: key() spells "~" otherwise
 _PROGRESS = "progress"
@@ -52,11 +54,7 @@ class TableLedger:
         return replace(migration, version=version)
 
     def progress(self, name: str) -> Progress | None:
-        thing = f"the progress of migration {name}"
-        row = self._table.get(key(name), _PROGRESS, thing=thing)
-        if row is None:
-            return None
-        return unpacked(Progress, row.properties, version=row.version, thing=thing)
+        return self._first(Progress, name, (_PROGRESS,), f"the progress of migration {name}")
 
     def ranges(self, name: str) -> tuple[RangePlan, ...]:
         thing = f"the ranges of migration {name}"
@@ -72,12 +70,8 @@ class TableLedger:
 
     def slice(self, name: str, slice_id: str) -> Slice | None:
         """Open before done: a slice only ever moves that way, so none is missed in between."""
-        thing = f"slice {slice_id} of migration {name}"
-        for place in ("open", "done"):
-            row = self._table.get(key(name), f"{place}|{key(slice_id)}", thing=thing)
-            if row is not None:
-                return _slice(row, thing)
-        return None
+        rows = [f"{place}|{key(slice_id)}" for place in ("open", "done")]
+        return self._first(Slice, name, rows, f"slice {slice_id} of migration {name}")
 
     def done_slices(self, name: str) -> Iterator[Slice]:
         """In order of id: odd range ids are spelt otherwise as keys, so each window is sorted."""
@@ -97,11 +91,7 @@ class TableLedger:
         return tuple(islice((one for one in found if one.id != after), limit))
 
     def retirement(self, name: str) -> Retirement | None:
-        thing = f"the retirement of migration {name}"
-        row = self._table.get(key(name), _RETIREMENT, thing=thing)
-        if row is None:
-            return None
-        return unpacked(Retirement, row.properties, version=row.version, thing=thing)
+        return self._first(Retirement, name, (_RETIREMENT,), f"the retirement of migration {name}")
 
     def removals(self, name: str) -> tuple[Removal, ...]:
         thing = f"the open removals of migration {name}"
@@ -110,12 +100,8 @@ class TableLedger:
 
     def removal(self, name: str, removal_id: str) -> Removal | None:
         """Open before done, as for slices."""
-        thing = f"removal {removal_id} of migration {name}"
-        for place in ("removal", "removed"):
-            row = self._table.get(key(name), f"{place}|{key(removal_id)}", thing=thing)
-            if row is not None:
-                return _removal(row, thing)
-        return None
+        rows = [f"{place}|{key(removal_id)}" for place in ("removal", "removed")]
+        return self._first(Removal, name, rows, f"removal {removal_id} of migration {name}")
 
     def commit(self, name: str, change: Change) -> None:
         _check_names(name, change)
@@ -150,6 +136,14 @@ class TableLedger:
                     f"writing a change of migration {name}: {thing} is proven already; "
                     "nothing was written — read again and decide anew"
                 )
+
+    def _first(self, kind: type[T], name: str, rows: Sequence[str], thing: str) -> T | None:
+        """The record under the first of these keys that holds one."""
+        for each in rows:
+            row = self._table.get(key(name), each, thing=thing)
+            if row is not None:
+                return unpacked(kind, row.properties, version=row.version, thing=thing)
+        return None
 
     def _all(self, name: str, place: str, thing: str) -> Iterator[Row]:
         return self._table.between(key(name), f"{place}|", f"{place}{AFTER_BAR}", thing=thing)

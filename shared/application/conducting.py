@@ -252,7 +252,7 @@ class _Step:
             container=spec.source.container,
             extent=target.extent,
             where=spec.cold_where,
-            sink=f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/"),
+            sink=spec.sink.place,
             folder=incoming_folder(target.id, target.fence),
             documents=target.documents_planned,
             page_documents=page_documents(self._view.progress, self._allowed_ru_per_s),

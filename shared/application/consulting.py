@@ -85,13 +85,12 @@ class Consulting:
     def _pointed(
         self, spec: MigrationSpec, document_id: str, partition_key: tuple[str, ...]
     ) -> dict[Key, Pointer]:
-        archive = f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/")
         keys = [(text, storable(document_id)) for text in keys_meant(partition_key)]
         found = {key: self._ports.pointers.find(spec.source.name, key) for key in keys}
         return {
             key: pointer
             for key, pointer in found.items()
-            if pointer is not None and pointer.archive == archive and pointer.rows > 0
+            if pointer is not None and pointer.archive == spec.sink.place and pointer.leads
         }
 
     def _by_pointer(self, key: Key, pointer: Pointer) -> Consulted:

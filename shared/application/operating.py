@@ -389,10 +389,9 @@ class Operating:
             if found == data:
                 return
             seen = f"it belongs to {_owner_of(found)}"
-        place = f"{spec.sink.container}/{spec.sink.prefix}".rstrip("/")
         raise Refused(
-            f"starting {migration.name}: the sink {place} is taken: {seen}; choose another "
-            "sink.prefix"
+            f"starting {migration.name}: the sink {spec.sink.place} is taken: {seen}; choose "
+            "another sink.prefix"
         )
 
 

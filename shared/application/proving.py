@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.shelf import receipts
 from shared.application.verifying import summary_names
 from shared.domain.canonical import canonical_bytes, digest
 from shared.domain.merkle import Step, climbed, inclusion
 from shared.domain.receipt import (
-    RECEIPTS,
     Promise,
     Row,
     fingerprint_leaves,
-    read_receipt,
     receipt_name,
 )
 from shared.domain.spec import MigrationSpec, parse_spec
@@ -87,10 +86,7 @@ class Proving:
         migration = self._ports.ledger.migration(name)
         spec = parse_spec(migration.spec_text)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
-        promises = [
-            read_receipt(stored.name, archive.read(stored.name) or b"")
-            for stored in archive.stored(RECEIPTS)
-        ]
+        promises = list(receipts(archive))
         wanted = Wanted(document_id=document_id, partition_key=partition_key)
         promise, rows, index = self._found(archive, promises, wanted, slice_id)
         document = self._document(archive, promise, rows[index])
@@ -100,9 +96,9 @@ class Proving:
             promises = [each for each in promises if summary.speaks_of(each)]
         else:
             summary = None
-        receipts = fingerprint_leaves((p.slice_id, p.receipt_sha256) for p in promises)
+        leaves_of_all = fingerprint_leaves((p.slice_id, p.receipt_sha256) for p in promises)
         receipt_leaf = f"{promise.slice_id}:{promise.receipt_sha256}".encode()
-        receipt_steps = inclusion(receipts, receipts.index(receipt_leaf))
+        receipt_steps = inclusion(leaves_of_all, leaves_of_all.index(receipt_leaf))
         steps = inclusion(leaves, index)
         if climbed(leaves[index], steps) != promise.merkle_root:
             raise Unreadable(f"{promise.manifest.name} does not give its receipt's Merkle root")

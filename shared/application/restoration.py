@@ -15,10 +15,10 @@ from shared.application.bundle import Ports
 from shared.application.consulting import Consulted, Consulting, Standing, keys_meant
 from shared.application.pacer import Charged
 from shared.application.restoring import Outcome, Restoring
-from shared.application.shelf import Item, opened, rows_promised
+from shared.application.shelf import Item, opened, receipts, rows_promised
 from shared.application.visiting import Visitor
 from shared.domain.pointers import pointer_in
-from shared.domain.receipt import RECEIPTS, Promise, Row, read_receipt, receipt_name
+from shared.domain.receipt import Promise, Row, read_receipt, receipt_name
 from shared.domain.slices import Extent
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.ports import Archive
@@ -143,8 +143,7 @@ class _Errand:
         self._visitor.leave()
 
     def promises(self) -> Iterator[Promise]:
-        for stored in self._archive.stored(RECEIPTS):
-            yield read_receipt(stored.name, self._archive.read(stored.name) or b"")
+        return receipts(self._archive)
 
     def slice(self, promise: Promise, wanted: Wanted, report: Restored) -> None:
         self._extent = promise.extent

@@ -494,8 +494,10 @@ def go_on_after_cycles(
 
 
 def _gone_on(ports: Ports, migration: Migration, actions: dict[str, Any]) -> Migration:
+    if migration.retiring or not migration.completed_until_s:
+        return migration
     spec = parse_spec(migration.spec_text)
-    if spec.schedule is None or spec.retire == "keep" or migration.retiring:
+    if spec.schedule is None or spec.retire == "keep":
         return migration
     name = migration.name
     try:

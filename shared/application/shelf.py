@@ -16,7 +16,7 @@ from shared.domain.canonical import digest
 from shared.domain.halts import Halt, Halting
 from shared.domain.merkle import merkle_root
 from shared.domain.pointers import Pointer, Span, pointer_to
-from shared.domain.receipt import Promise, Row, read_receipt, receipt_name
+from shared.domain.receipt import RECEIPTS, Promise, Row, read_receipt, receipt_name
 from shared.domain.slices import Slice, Stored
 from shared.domain.spec import Sink
 from shared.errors import NotFound, PermanentError, Unreadable
@@ -76,6 +76,12 @@ class Shelf:
                 at += 1
 
 
+def receipts(archive: Archive) -> Iterator[Promise]:
+    """Every receipt that stands, in order of slice; PermanentError names one that was altered."""
+    for stored in archive.stored(RECEIPTS):
+        yield read_receipt(stored.name, archive.read(stored.name) or b"")
+
+
 def promised(archive: Archive, done: Slice) -> Promise:
     """The slice's receipt, if it is the one that the ledger knows."""
     name = receipt_name(done.id)
@@ -103,10 +109,9 @@ def opened(ports: Ports, archive: Archive, sink: Sink, promise: Promise) -> Iter
             spans = ports.table_format.spans(file)
         except Unreadable as error:
             raise _harmed(promise.blob.name, str(error)) from error
-        place = f"{sink.container}/{sink.prefix}".rstrip("/")
         yield Shelf(
             rows=rows,
-            pointers=_pointers(rows, spans, place, promise.blob.name),
+            pointers=_pointers(rows, spans, sink.place, promise.blob.name),
             name=promise.blob.name,
             file=file,
             table_format=ports.table_format,

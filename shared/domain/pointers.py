@@ -56,7 +56,12 @@ class Pointer:
     @property
     def answers(self) -> bool:
         """Whether a reader may go by it once the source says that the document is not there."""
-        return self.rows > 0 and not self.deleted
+        return self.leads and not self.deleted
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is more than announced."""
+        return self.rows > 0
 
     def announced(self) -> Pointer:
         """The same before anybody may go by it: an owner's deletion finds it and marks it."""

@@ -134,6 +134,11 @@ class Sink(_Strict):
     prefix: str = Field(default="", pattern=r"^$|^[A-Za-z0-9_.=-]+(/[A-Za-z0-9_.=-]+)*$")
     promote: Paths = ()
 
+    @property
+    def place(self) -> str:
+        """Container and prefix, as pointers and people name it."""
+        return f"{self.container}/{self.prefix}".rstrip("/")
+
 
 class Capacity(_Strict):
     ru_per_s_per_partition: int = Field(default=5000, ge=100, le=1_000_000)

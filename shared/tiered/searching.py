@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from shared.application.shelf import receipts
 from shared.domain.canonical import digest, storable
-from shared.domain.receipt import RECEIPTS, Promise, read_receipt
+from shared.domain.receipt import Promise
 from shared.domain.slices import Stored
 from shared.errors import Unreadable
 from shared.ports import Archive
@@ -63,8 +64,7 @@ def found_in(cold: ColdStore, wanted: Wanted) -> Iterator[Row]:
         for place in cold.places:
             container, _, prefix = place.partition("/")
             archive = cold.archives.open(container, prefix)
-            for stored in archive.stored(RECEIPTS):
-                promise = read_receipt(stored.name, archive.read(stored.name) or b"")
+            for promise in receipts(archive):
                 if promise.blob is not None and wanted.may_be_in(promise):
                     yield from _in_blob(cold, archive, promise.blob, wanted)
 
