@@ -32,6 +32,7 @@ from shared.domain.retirement import (
     RetirementState,
     planned_for,
 )
+from shared.domain.savings import write_ru
 from shared.domain.slices import Migration, MigrationState, Progress, Slice
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import (
@@ -52,8 +53,6 @@ OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED)
 OPEN_MAX = 24  # planned ahead of the workers, as for copying
 LOOKED_THROUGH_MAX = 100  # done slices of one tick; empty ones need no removal
 NAMED_MAX = 5
-RU_PER_KB = 5.0  # a write of 1 KB with indexing off costs 5 RU; what indexing adds is learned
-RU_MIN = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -408,7 +407,7 @@ def _forecast(
     left = max(0, proven - behind)
     learned = retirement.ru_per_document if retirement else 0.0
     writes = 1 if spec.retire == "delete" else 2
-    per_document = learned or writes * max(RU_MIN, RU_PER_KB * size / 1_000)
+    per_document = learned or writes * write_ru(size)
     pace = _pace(progress)
     return Forecast(
         documents=left,

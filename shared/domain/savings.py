@@ -74,7 +74,8 @@ def outcomes(
 
 
 def _outcome(prices: Prices, stock: Stock, way: Way, *, spent: float, paid: float) -> Outcome:
-    low = 0.0 if way is Way.KEEP else stock.documents * _write_ru(stock)
+    size = stock.source_bytes / stock.documents if stock.documents else 0.0
+    low = 0.0 if way is Way.KEEP else stock.documents * write_ru(size)
     pointers = stock.documents if way is Way.DELETE else 0
     written = pointers / TEN_THOUSAND * prices.table_10k
     money = tuple(paid * prices.request_units(ru) + written for ru in (low, low * INDEXED))
@@ -122,8 +123,7 @@ def _look_ups_10k(prices: Prices, stock: Stock, tier: Tier) -> float:
     return prices.table_10k + tier.read_10k + retrieved
 
 
-def _write_ru(stock: Stock) -> float:
+def write_ru(size: float) -> float:
     """A delete or a replacement is charged as the write of the document that stood there."""
-    size = stock.source_bytes / stock.documents if stock.documents else 0.0
     slope = (WRITE_RU_100_KB - WRITE_RU_1_KB) / 99
     return WRITE_RU_1_KB + slope * max(0.0, size / KB - 1)
