@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError
 from azure.cosmos.aio import ContainerProxy
 
-from shared.tiered.calling import Arguments, signed_as
+from shared.tiered.calling import signed_as
 from shared.tiered.cold import ColdStore
-from shared.tiered.moves import QUERIES, Moves
+from shared.tiered.moves import Tiered
 from shared.tiered.paged import AsyncResolving
 from shared.tiered.searching import ANY, Wanted, found_in
 from shared.tiered.steps import Steps, ToCold, ToCosmos
@@ -23,16 +23,13 @@ from shared.tiered.steps import Steps, ToCold, ToCosmos
 T = TypeVar("T")
 
 
-class AsyncTieredContainer:
+class AsyncTieredContainer(Tiered):
     """Takes the place of an azure.cosmos.aio ContainerProxy."""
 
-    def __init__(self, container: ContainerProxy, cold: ColdStore) -> None:
-        self._container = container
-        self._cold = cold
-        self._moves = Moves()
+    _resolving = AsyncResolving
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
+    def __init__(self, container: ContainerProxy, cold: ColdStore) -> None:
+        super().__init__(container, cold)
 
     read_item = signed_as(ContainerProxy.read_item)
     read_items = signed_as(ContainerProxy.read_items)
@@ -57,13 +54,6 @@ class AsyncTieredContainer:
         documents = found_in(self._cold, wanted)
         while (found := await asyncio.to_thread(next, documents, None)) is not None:
             yield found
-
-    def _answer(self, method: str, arguments: Arguments) -> Any:
-        if method not in QUERIES:
-            return self._run(self._moves.of(method, arguments))
-        given = arguments.pop("args", ())
-        answer = getattr(self._container, method)(*given, **arguments)
-        return AsyncResolving(answer, lambda document: self._run(self._moves.resolved(document)))
 
     async def _run(self, steps: Steps[T]) -> T:
         """Each step in turn; what one raises is told to the generator, as its answer is."""

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError
 from azure.cosmos import ContainerProxy
 
-from shared.tiered.calling import Arguments, signed_as
+from shared.tiered.calling import signed_as
 from shared.tiered.cold import ColdStore
-from shared.tiered.moves import QUERIES, Moves
+from shared.tiered.moves import Tiered
 from shared.tiered.paged import Resolving
 from shared.tiered.searching import ANY, Wanted, found_in
 from shared.tiered.steps import Steps, ToCold, ToCosmos
@@ -18,16 +18,13 @@ from shared.tiered.steps import Steps, ToCold, ToCosmos
 T = TypeVar("T")
 
 
-class TieredContainer:
+class TieredContainer(Tiered):
     """Takes the place of a ContainerProxy; what is not said here is the ContainerProxy's own."""
 
-    def __init__(self, container: ContainerProxy, cold: ColdStore) -> None:
-        self._container = container
-        self._cold = cold
-        self._moves = Moves()
+    _resolving = Resolving
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
+    def __init__(self, container: ContainerProxy, cold: ColdStore) -> None:
+        super().__init__(container, cold)
 
     read_item = signed_as(ContainerProxy.read_item)
     read_items = signed_as(ContainerProxy.read_items)
@@ -50,13 +47,6 @@ class TieredContainer:
         """Documents that the archive alone has, last written in [since, until), in UTC seconds."""
         wanted = Wanted(id=id, partition_key=partition_key, since=since, until=until)
         return found_in(self._cold, wanted)
-
-    def _answer(self, method: str, arguments: Arguments) -> Any:
-        if method not in QUERIES:
-            return self._run(self._moves.of(method, arguments))
-        given = arguments.pop("args", ())
-        answer = getattr(self._container, method)(*given, **arguments)
-        return Resolving(answer, lambda document: self._run(self._moves.resolved(document)))
 
     def _run(self, steps: Steps[T]) -> T:
         return run_at_once(steps, self._do)

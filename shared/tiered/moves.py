@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.tiered import reading, writing
 from shared.tiered.calling import Arguments
+from shared.tiered.cold import ColdStore
 from shared.tiered.steps import Steps, ToCosmos
 
 _BY_KEY: dict[str, Callable[[Arguments], Steps[Any]]] = {
@@ -21,6 +22,30 @@ _BY_BODY: dict[str, Callable[[Arguments, tuple[str, ...]], Steps[Any]]] = {
     "patch_item": writing.patch_item,
 }
 QUERIES = frozenset({"query_items", "read_all_items"})
+
+
+class Tiered:
+    """What the containers for threads and for asyncio share; each runs steps in its own way."""
+
+    _resolving: Callable[..., Any]
+
+    def __init__(self, container: Any, cold: ColdStore) -> None:
+        self._container = container
+        self._cold = cold
+        self._moves = Moves()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._container, name)
+
+    def _run(self, steps: Steps[Any]) -> Any:
+        raise NotImplementedError
+
+    def _answer(self, method: str, arguments: Arguments) -> Any:
+        if method not in QUERIES:
+            return self._run(self._moves.of(method, arguments))
+        given = arguments.pop("args", ())
+        answer = getattr(self._container, method)(*given, **arguments)
+        return self._resolving(answer, lambda document: self._run(self._moves.resolved(document)))
 
 
 class Moves:
