@@ -56,7 +56,6 @@ class AsyncTieredContainer(Tiered):
             yield found
 
     async def _run(self, steps: Steps[T]) -> T:
-        """Each step in turn; what one raises is told to the generator, as its answer is."""
         try:
             step = next(steps)
             while True:

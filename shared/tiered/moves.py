@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ _BY_BODY: dict[str, Callable[[Arguments, tuple[str, ...]], Steps[Any]]] = {
 QUERIES = frozenset({"query_items", "read_all_items"})
 
 
-class Tiered:
+class Tiered(ABC):
     """What the containers for threads and for asyncio share; each runs steps in its own way."""
 
     _resolving: Callable[..., Any]
@@ -37,8 +38,9 @@ class Tiered:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._container, name)
 
+    @abstractmethod
     def _run(self, steps: Steps[Any]) -> Any:
-        raise NotImplementedError
+        """Each step in turn; what one raises is told to the generator, as its answer is."""
 
     def _answer(self, method: str, arguments: Arguments) -> Any:
         if method not in QUERIES:
