@@ -16,6 +16,7 @@ from shared.application.retirements import retirement_shown
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
 from shared.domain.forecast import remaining_s
+from shared.domain.pulse import retiring_pulse
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
 from shared.domain.spec import MigrationSpec, parse_spec, spec_text
@@ -244,8 +245,9 @@ class Operating:
             pace = f"waiting for {', '.join(waits_for)} to complete"
         else:
             pace = grant.reason if fresh else f"{migration.state.value}: {migration.reason}"
-        pulse = self._ports.memories.recall(spec.source.name).pulses.get(migration.name)
-        stalled = fresh and pulse is not None and pulse.is_stalled(now_s)
+        pulses = self._ports.memories.recall(spec.source.name).pulses if fresh else {}
+        own = (pulses.get(migration.name), pulses.get(retiring_pulse(migration.name)))
+        stalls = [each.since_s for each in own if each and each.is_stalled(now_s)]
         ranges = self._ports.ledger.ranges(migration.name)  # before the slices, see watermark_s
         slices = self._ports.ledger.open_slices(migration.name)
         return Status(
@@ -256,7 +258,7 @@ class Operating:
             watermark_s=watermark_s(ranges, slices),
             budget_ru_per_s=grant.budget_ru_per_s if fresh else 0.0,
             share_ru_per_s=grant.shares_ru_per_s.get(migration.name, 0.0) if fresh else 0.0,
-            stalled_since_s=pulse.since_s if stalled and pulse else None,
+            stalled_since_s=min(stalls, default=None),
             pace_reason=pace,
             notifications_failed=self._untold(migration, spec),
             retirement=self._retirement(migration.name, spec),

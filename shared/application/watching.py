@@ -6,24 +6,37 @@ ceiling, a cost far above the forecast.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from shared.application.bundle import Ports
 from shared.application.deciding import SourceViews
 from shared.application.dispatching import next_first
 from shared.application.notifying import note
 from shared.application.planning import Plans
-from shared.domain.board import Board
+from shared.application.retirements import waiting_removals
+from shared.domain.board import Activity, Board
 from shared.domain.governor import TOLERATED_SHARE
 from shared.domain.notices import NoticeKind
 from shared.domain.outlook import MINUTES_KEPT
-from shared.domain.pulse import STALLED_AFTER_S, Pulse, beat
+from shared.domain.pulse import STALLED_AFTER_S, Pulse, beat, retiring_pulse
 from shared.domain.sharing import USEFUL_RU_PER_S, Share
 from shared.domain.slices import SliceState
 from shared.ports import Incident, IncidentKind, Remembered
 
 COSTLY_FACTOR = 1.5  # of the forecast: documents differ in size, but half as much again is news
+COSTLY_RU_MIN = 100_000  # above it: some cents; what every slice costs besides is nothing to tell
 DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effort:
+    """Something that workers do for a migration and that may come to a stand by itself."""
+
+    name: str
+    mark: str
+    has_work: bool
+    retires: bool = False
 
 
 def watch(
@@ -37,23 +50,50 @@ def watch(
     now_s = ports.clock.now_s()
     pulses: dict[str, Pulse] = {}
     for view, share in zip(source.views, shares, strict=True):
-        name = view.migration.name
-        pulse = beat(
-            remembered.pulses.get(name),
-            mark=_mark(view),
-            may_work=share.ru_per_s >= USEFUL_RU_PER_S and _has_work(view, board, now_s),
-            is_worked_on=any(seat.migration == name for seat in board.live_seats(now_s)),
-            now_s=now_s,
-        )
-        if pulse.is_stalled(now_s) and not pulse.told:
-            ports.incidents.record(
-                Incident(at_s=now_s, kind=IncidentKind.STALLED, text=_alarm(name, share))
+        for each in _efforts(ports, view, board):
+            pulse = beat(
+                remembered.pulses.get(each.name),
+                mark=each.mark,
+                may_work=share.ru_per_s >= USEFUL_RU_PER_S and each.has_work,
+                is_worked_on=any(
+                    seat.migration == view.migration.name
+                    and (seat.activity is Activity.RETIRE) == each.retires
+                    for seat in board.live_seats(now_s)
+                ),
+                now_s=now_s,
             )
-            note(ports, view.migration, NoticeKind.STALLED, f"{pulse.since_s}")
-            pulse = replace(pulse, told=True)
-        pulses[name] = pulse
+            pulses[each.name] = _told(ports, view, each, share, pulse)
         _note_troubles(ports, view, remembered.memory.overrun_s)
     return replace(remembered, pulses=pulses)
+
+
+def _told(ports: Ports, view: Plans, effort: _Effort, share: Share, pulse: Pulse) -> Pulse:
+    """A stall is told once, also by whichever controller finds it next."""
+    now_s = ports.clock.now_s()
+    if pulse.told or not pulse.is_stalled(now_s):
+        return pulse
+    text = _alarm(effort, share)
+    ports.incidents.record(Incident(at_s=now_s, kind=IncidentKind.STALLED, text=text))
+    note(ports, view.migration, NoticeKind.STALLED, f"{effort.name} {pulse.since_s}")
+    return replace(pulse, told=True)
+
+
+def _efforts(ports: Ports, view: Plans, board: Board) -> Iterator[_Effort]:
+    """What a migration gets on with: its copy, and its removal where that runs."""
+    now_s = ports.clock.now_s()
+    name = view.migration.name
+    yield _Effort(name=name, mark=_mark(view), has_work=_has_work(view, board, now_s))
+    retirement = ports.ledger.retirement(name) if view.migration.retiring else None
+    if retirement is None:
+        return
+    removals = ports.ledger.removals(name)
+    moved = sum(each.offset + each.failures for each in removals)
+    yield _Effort(
+        name=retiring_pulse(name),
+        mark=f"{retirement.slices_done} {len(removals)} {moved}",
+        has_work=bool(waiting_removals(board, removals, now_s)),
+        retires=True,
+    )
 
 
 def _note_troubles(ports: Ports, view: Plans, overrun_s: tuple[int, ...]) -> None:
@@ -65,7 +105,8 @@ def _note_troubles(ports: Ports, view: Plans, overrun_s: tuple[int, ...]) -> Non
     if len(overrun_s) > TOLERATED_SHARE * MINUTES_KEPT:
         note(ports, view.migration, NoticeKind.OVERRUN, f"{max(overrun_s) // DAY_S}")
     progress = view.progress
-    if 0 < COSTLY_FACTOR * progress.forecast_ru < progress.ru_spent:
+    foretold = progress.forecast_ru
+    if foretold and progress.ru_spent > max(COSTLY_FACTOR * foretold, foretold + COSTLY_RU_MIN):
         note(ports, view.migration, NoticeKind.COSTLY, "")
 
 
@@ -84,9 +125,10 @@ def _has_work(view: Plans, board: Board, now_s: float) -> bool:
     return to_plan or to_prove or bool(next_first(board, view.slices, now_s))
 
 
-def _alarm(name: str, share: Share) -> str:
+def _alarm(effort: _Effort, share: Share) -> str:
+    missing = "removed or restored" if effort.retires else "planned, copied or proven"
     return (
-        f"{name} is stalled: it may spend {share.ru_per_s:.0f} RU/s, and for {STALLED_AFTER_S:.0f} "
-        "s no worker took a seat and nothing was planned, copied or proven; look whether the "
-        "function app's queue triggers run and what its log says"
+        f"{effort.name} is stalled: it may spend {share.ru_per_s:.0f} RU/s, and for "
+        f"{STALLED_AFTER_S:.0f} s no worker took a seat and nothing was {missing}; look whether "
+        "the function app's queue triggers run and what its log says"
     )

@@ -153,7 +153,7 @@ WORDS: Mapping[NoticeKind | Halt, tuple[str, str]] = {
         "See which: ebb status NAME --json; correct them in the source, pause, then resume",
     ),
     NoticeKind.STALLED: (
-        "It may spend, and for four minutes nothing was planned, copied or proven.",
+        "It may spend, and for four minutes nothing was planned, copied, proven or removed.",
         "Look whether the app's queue triggers run, and what its log says",
     ),
     NoticeKind.OVERRUN: (

@@ -35,3 +35,8 @@ def beat(
     if before is None or not goes_on:
         return Pulse(mark=mark, since_s=now_s, seen_s=now_s)
     return replace(before, seen_s=now_s)
+
+
+def retiring_pulse(migration: str) -> str:
+    """Copying and retiring have a pulse each: one that goes on says nothing of the other."""
+    return f"retiring {migration}"

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.governor import Memory
 from shared.domain.outlook import MINUTE_S, MINUTES_KEPT, Past
-from shared.domain.pulse import Pulse
+from shared.domain.pulse import Pulse, retiring_pulse
 from shared.ports import Remembered
 from tests.contract.records import NOON_S
 from tests.contract.rooms import Rooms
@@ -48,7 +48,8 @@ def a_full_day() -> Remembered:
         past=Past().with_minutes(use),
     )
     pulse = Pulse(mark="f" * 60, since_s=NOON_S + 0.123456, seen_s=NOON_S + 0.123456, told=True)
-    pulses = {f"{'m' * 60}{n:02d}": pulse for n in range(16)}
+    names = [f"{'m' * 60}{n:02d}" for n in range(16)]
+    pulses = dict.fromkeys([*names, *map(retiring_pulse, names)], pulse)
     return Remembered(memory=memory, pulses=pulses)
 
 

@@ -25,8 +25,7 @@ from shared.ports import NOTIFY_QUEUE
 from tests.integration.conftest import DATABASE, RU_PER_S, Place
 
 pytestmark = pytest.mark.node
-# Large enough that the two counts of a slice are nothing beside its documents, or it is costly.
-FEW = SeedPlan(documents=60, usual_kb=100, burst_documents=0, large_share=0.0)
+FEW = SeedPlan(documents=60, usual_kb=4, burst_documents=0, large_share=0.0)
 WITHIN_S = 60.0
 TRIES_MAX = 2
 TARGETS = {"night": "", "chat": "slack+", "team": "teams+", "hangs": ""}

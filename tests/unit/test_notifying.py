@@ -283,12 +283,18 @@ def test_too_many_minutes_over_the_ceiling_are_told_once_a_day(world: World) -> 
 
 
 def test_a_cost_far_above_the_forecast_is_told_once(world: World) -> None:
-    """Half as much again is the limit; below it nothing is said, nor without a forecast."""
-    for factor, forecast, expected in ((1.5, 1.0, 0), (9.0, 0.0, 0), (1.6, 1.0, 1), (2.0, 1.0, 1)):
+    """Half as much again, and some cents; nothing is said below, nor without a forecast."""
+    for foretold, spent_ru, expected in (
+        (1_000_000.0, 1_500_000.0, 0),
+        (0.0, 9_000_000.0, 0),
+        (900.0, 100_900.0, 0),
+        (900.0, 100_901.0, 1),
+        (1_000_000.0, 1_500_001.0, 1),
+    ):
         progress = world.ports.ledger.progress("sim")
         assert progress is not None
         assert progress.forecast_s is not None
-        spent = replace(progress, forecast_ru=forecast * 900.0, ru_spent=factor * 900.0)
+        spent = replace(progress, forecast_ru=foretold, ru_spent=spent_ru)
         world.ports.ledger.commit("sim", Change(progress=spent))
         tick(world)
         tick(world)

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from shared.application import retirements
 from shared.domain.halts import Halt
 from shared.domain.notices import NoticeKind
-from shared.domain.retirement import RetirementState
+from shared.domain.retirement import Retirement, RetirementState
 from shared.domain.slices import MigrationState
 from shared.errors import Invalid, NotFound, Refused, WrongState
 from shared.ports import RETIRE_QUEUE, Protection
 from tests.simulation.people import archives
 from tests.simulation.retirees import Retiree, archived
-from tests.simulation.runs import SPEC
+from tests.simulation.runs import SMALL, SPEC
 from tests.simulation.world import START_S, World
 
 SINK = "archive"
@@ -81,6 +82,16 @@ def test_an_unfinished_migration_is_refused(retiree: Retiree) -> None:
     assert "the migration is running; wait" in refused(retiree.world)
 
 
+def after_a_round(retiree: Retiree) -> Retirement:
+    """One tick, and as many workers as it may have called."""
+    retiree.tick()
+    for _ in range(9):
+        retiree.deliver()
+    retirement = retiree.world.ports.ledger.retirement("sim")
+    assert retirement is not None
+    return retirement
+
+
 def harm(world: World, name: str, data: bytes | None) -> None:
     if data is None:
         archives(world).drop(SINK, name)
@@ -93,11 +104,36 @@ def test_a_missing_or_altered_receipt_closes_the_gate(retiree: Retiree) -> None:
     name = archives(retiree.world).names(SINK, "receipts/")[0]
     data = archives(retiree.world).bytes_of(SINK, name) or b""
     harm(retiree.world, name, None)
-    assert f"{name} before" in refused(retiree.world)
+    assert f"{name} is not there" in refused(retiree.world)
     harm(retiree.world, name, data.replace(b'"ru_spent": ', b'"ru_spent": 1'))
     assert closed(retiree.world) == ["receipts"]
     harm(retiree.world, name, data)
     assert closed(retiree.world) == []
+
+
+def test_of_very_many_receipts_some_are_read_and_all_must_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dry run's time has an end; what it did not read halts before its own slice goes."""
+    monkeypatch.setattr(retirements, "RECEIPTS_READ_MAX", 2)
+    retiree = archived(1, "delete", documents=40, spec=SMALL)
+    world = retiree.world
+    names = archives(world).names(SINK, "receipts/")
+    assert len(names) > 4
+    gates = {gate.name: gate for gate in world.calm.retirements.assess("sim").gates}
+    assert f"all {len(names)} receipts stand; 2 of them were read" in gates["receipts"].text
+    for name in names[1:]:
+        data = archives(world).bytes_of(SINK, name) or b""
+        harm(world, name, None)
+        assert closed(world) == ["receipts"]
+        harm(world, name, data)
+    data = archives(world).bytes_of(SINK, names[1]) or b""
+    harm(world, names[1], data.replace(b'"ru_spent": ', b'"ru_spent": 1'))
+    assert closed(world) == []
+    world.calm.retirements.execute("sim", {})
+    halted = after_a_round(retiree)
+    assert halted.halt is Halt.ARCHIVE_HARMED
+    assert names[1] in halted.reason
 
 
 def test_a_missing_blob_or_manifest_closes_the_gate(retiree: Retiree) -> None:
@@ -273,11 +309,7 @@ def test_a_harmed_blob_halts_the_retirement_and_nothing_else(retiree: Retiree) -
     data = archives(world).bytes_of(SINK, name) or b""
     world.calm.retirements.execute("sim", {})
     harm(world, name, data[:50] + bytes([data[50] ^ 1]) + data[51:])
-    retiree.tick()
-    for _ in range(9):
-        retiree.deliver()
-    retirement = world.ports.ledger.retirement("sim")
-    assert retirement is not None
+    retirement = after_a_round(retiree)
     assert (retirement.state, retirement.halt) == (RetirementState.HALTED, Halt.ARCHIVE_HARMED)
     assert name in retirement.reason
     assert world.ports.ledger.migration("sim").state is MigrationState.COMPLETED
@@ -293,12 +325,7 @@ def test_protection_that_went_away_halts_it(retiree: Retiree) -> None:
     """Looked at again by whoever removes a slice."""
     retiree.world.calm.retirements.execute("sim", {})
     archives(retiree.world).protection = UNPROTECTED
-    retiree.tick()
-    for _ in range(9):
-        retiree.deliver()
-    retirement = retiree.world.ports.ledger.retirement("sim")
-    assert retirement is not None
-    assert retirement.halt is Halt.GATE_CLOSED
+    assert after_a_round(retiree).halt is Halt.GATE_CLOSED
     assert len(retiree.world.source.documents) == 12
 
 

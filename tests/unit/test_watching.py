@@ -10,10 +10,12 @@ import pytest
 from shared.application.pacer import change_board
 from shared.domain.board import SEAT_TTL_S, Activity, Seat
 from shared.domain.governor import TICK_S
+from shared.domain.notices import NoticeKind
 from shared.domain.pulse import STALLED_AFTER_S, Pulse, beat
 from shared.domain.slices import Cause, SliceState
-from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Change, Incident
+from shared.ports import COPY_QUEUE, RETIRE_QUEUE, VALIDATE_QUEUE, Change, Incident
 from shared.wiring import assemble
+from tests.simulation.retirees import archived
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import CAPACITY_RU_PER_S, SOURCE, START_S, World, make_world
 
@@ -282,6 +284,64 @@ def test_a_controller_that_was_away_finds_no_stall_at_once(world: World) -> None
     assert stalls(world) == []
     tick(world, 8)
     assert len(stalls(world)) == 1
+
+
+@pytest.fixture
+def retiring() -> World:
+    """Removals are planned and their messages are sent, but no worker ever takes one."""
+    world = archived(1, "delete", documents=DOCUMENTS).world
+    world.calm.retirements.execute("sim", {})
+    tick(world, PLANNED_TICKS)
+    assert world.ports.ledger.removals("sim")
+    return world
+
+
+def test_a_retirement_that_gets_nowhere_is_told_once(retiring: World) -> None:
+    """Its workers are others than those who copy, and their trigger alone may be broken."""
+    tick(retiring, 12)
+    (told,) = stalls(retiring)
+    assert told.text.startswith("retiring sim is stalled: it may spend ")
+    assert "removed or restored" in told.text
+    assert stalled_since_s(retiring) is not None
+    notices = retiring.ports.ledger.migration("sim").notices
+    assert [each.kind for each in notices].count(NoticeKind.STALLED) == 1
+    tick(retiring, HOUR_TICKS)
+    assert stalls(retiring) == [told]
+
+
+def test_a_retirement_that_is_worked_on_is_never_stalled(retiring: World) -> None:
+    """A seat of its own worker, and no other's, is its sign of life."""
+    tick(retiring, 12, before=lambda: sit(retiring, Activity.RETIRE))
+    assert stalls(retiring) == []
+    tick(retiring, 12, before=lambda: sit(retiring, Activity.COPY))
+    assert [each.text.split()[0] for each in stalls(retiring)] == ["retiring"]
+
+
+def test_workers_that_remove_again_end_a_stall(retiring: World) -> None:
+    """Everything is removed, and nothing more is told."""
+    tick(retiring, 12)
+    while letter := retiring.mail.take(RETIRE_QUEUE):
+        retiring.calm.retiring.run(letter.text)
+    tick(retiring, 12)
+    assert retiring.source.documents == {}
+    assert stalled_since_s(retiring) is None
+    assert len(stalls(retiring)) == 1
+
+
+def test_a_retirement_whose_slices_wait_is_never_stalled(retiring: World) -> None:
+    """For their grace period, or to be tried again."""
+    later_s = retiring.clock.now_s() + 86_400
+    for each in retiring.ports.ledger.removals("sim"):
+        waiting = each.released(ru=0.0, retry_at_s=later_s)
+        retiring.ports.ledger.commit("sim", Change(removals=(waiting,)))
+    tick(retiring, HOUR_TICKS)
+    assert stalls(retiring) == []
+
+
+def test_who_removes_is_no_sign_of_life_of_a_copy(world: World) -> None:
+    """With a schedule both go on at once, and either may come to a stand."""
+    tick(world, 12, before=lambda: sit(world, Activity.RETIRE))
+    assert [each.text.split()[0] for each in stalls(world)] == ["sim"]
 
 
 def a_pulse(since_s: float = 100.0, *, seen_s: float = 490.0, told: bool = False) -> Pulse:
