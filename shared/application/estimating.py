@@ -6,7 +6,7 @@ It asks nobody anything; the same survey and prices always give the same estimat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -44,6 +44,7 @@ HOUR_MINUTES = 60
 SPLIT_BYTES = 40e9  # a physical partition is split at 50 GB
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 NAMED_MAX = 5
+RECENT_MONTHS = 2  # the newest is only begun
 SLICE_DOCUMENTS_MIN = 8  # in a slice of fewer large ones counting costs as much as reading
 
 
@@ -59,6 +60,19 @@ class Work:
     reread_ru: float
     control_ru: float
     factory_money: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """What a schedule's later cycles take, each, if as much grows cold as in the newest months."""
+
+    every_s: int
+    work: Work
+    retired: Outcome
+    """The spec's way of retiring what the cycle proved."""
+    money: float
+    forecast: Forecast
+    """With the retiring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +111,13 @@ class Estimate:
     """How long each way would take, by itself."""
     risks: tuple[Risk, ...]
     engine: Engine
+    cycle: Cycle | None
+    """None without a schedule, and where no month was counted."""
 
     @property
     def chosen(self) -> Outcome:
         """The way that the spec names."""
-        (found,) = (each for each in self.outcomes if each.way == self.survey.spec.retire)
-        return found
+        return _chosen(self.survey, self.outcomes)
 
     @property
     def money_once(self) -> float:
@@ -150,6 +165,7 @@ class Estimate:
                 "from": self.forecast.basis.value,
                 "why_not": self.forecast.why_not,
             },
+            "cycle": None if self.cycle is None else _cycle_dict(self.cycle),
             "hours": [{"when": b.name, "ru_per_s": round(b.ru_per_s, 1)} for b in self.blocks],
             "risks": [{"fact": each.fact, "advice": each.advice} for each in self.risks],
             "engine": {"recommended": self.engine.name, "reasons": list(self.engine.reasons)},
@@ -190,6 +206,20 @@ class Estimate:
         }
 
 
+def _cycle_dict(cycle: Cycle) -> dict[str, Any]:
+    work = cycle.work
+    return {
+        "every_s": cycle.every_s,
+        "documents": work.documents,
+        "slices": work.slices,
+        "ru": round(work.copy_ru + work.reread_ru + work.control_ru),
+        "retire_ru": [round(ru) for ru in cycle.retired.ru],
+        "money": round(cycle.money, 4),
+        "p50_s": _rounded(cycle.forecast.p50_s),
+        "p90_s": _rounded(cycle.forecast.p90_s),
+    }
+
+
 def _saving_dict(saving: Saving) -> dict[str, float | None]:
     months = saving.break_even_months
     return {
@@ -214,16 +244,11 @@ def _range_dict(each: RangeFacts) -> dict[str, Any]:
 def estimate(survey: Survey, prices: Prices) -> Estimate:
     """Everything that can be said before anything runs."""
     granted = _granted(survey)
-    work = _work(survey, prices)
-    spent = (work.copy_ru + work.reread_ru) / (1 - SURVEY_SHARE) / USED_SHARE
-    foreseen = forecast(granted, spent, now_s=survey.at_s)
+    work = _work(survey, prices, documents=survey.documents, months=len(survey.months))
+    foreseen = forecast(granted, _spent_ru(work), now_s=survey.at_s)
     money = _money(survey, work, prices)
-    ways = outcomes(
-        prices,
-        _stock(work),
-        spent=sum(money.values()),
-        request_units_are_paid=_is_bought(survey),
-    )
+    ways = _ways(survey, work, prices)
+    cycle = _cycle(survey, granted, prices)
     return Estimate(
         survey=survey,
         prices=prices,
@@ -237,8 +262,48 @@ def estimate(survey: Survey, prices: Prices) -> Estimate:
             for each in ways
             if each.ru[0]
         },
-        risks=tuple(_risks(survey, work, granted, foreseen)),
+        risks=(*_risks(survey, work, granted, foreseen), *_risks_of_cycles(cycle)),
         engine=_engine(survey, work, prices),
+        cycle=cycle,
+    )
+
+
+def _spent_ru(work: Work) -> float:
+    """Of the budget: planning has its part, and staging a file spends nothing."""
+    return (work.copy_ru + work.reread_ru) / (1 - SURVEY_SHARE) / USED_SHARE
+
+
+def _ways(survey: Survey, work: Work, prices: Prices) -> tuple[Outcome, ...]:
+    return outcomes(
+        prices,
+        _stock(work),
+        spent=sum(_money(survey, work, prices).values()),
+        request_units_are_paid=_is_bought(survey),
+    )
+
+
+def _chosen(survey: Survey, ways: Iterable[Outcome]) -> Outcome:
+    (found,) = (each for each in ways if each.way == survey.spec.retire)
+    return found
+
+
+def _cycle(survey: Survey, granted: Granted, prices: Prices) -> Cycle | None:
+    """By what lies in the newest months: documents that were written since are in none of them."""
+    recent = survey.months[-RECENT_MONTHS:]
+    schedule = survey.spec.schedule
+    if schedule is None or not recent:
+        return None
+    span_s = survey.until_s - survey.counted_from_s(recent[0][0])
+    documents = round(sum(count for _, count in recent) * schedule.every / max(1, span_s))
+    work = _work(survey, prices, documents=documents, months=1)
+    retired = _chosen(survey, _ways(survey, work, prices))
+    spent_ru = _spent_ru(work) + sum(retired.ru) / 2
+    return Cycle(
+        every_s=schedule.every,
+        work=work,
+        retired=retired,
+        money=sum(_money(survey, work, prices).values()) + sum(retired.money) / 2,
+        forecast=forecast(granted, spent_ru, now_s=survey.at_s),
     )
 
 
@@ -279,13 +344,13 @@ def _granted(survey: Survey) -> Granted:
     return guessed(now_s=survey.at_s, ru_per_s=GUESSED_SHARE * free)
 
 
-def _work(survey: Survey, prices: Prices) -> Work:
-    limits, documents = survey.spec.slice, survey.documents
+def _work(survey: Survey, prices: Prices, *, documents: int, months: int) -> Work:
+    limits = survey.spec.slice
     size = survey.bytes_per_document
     source_bytes = documents * size
     filled = sum(each.documents > 0 for each in survey.ranges)
     fullest = max(documents / limits.documents_max, source_bytes / limits.bytes_max)
-    slices = max(ceil(fullest), max(1, len(survey.months)) * filled if documents else 0)
+    slices = max(ceil(fullest), max(1, months) * filled if documents else 0)
     once = documents * survey.ru_per_document
     factory = survey.spec.engine == "adf"
     return Work(
@@ -394,6 +459,17 @@ def _risks_of_time(survey: Survey, granted: Granted, foreseen: Forecast) -> Iter
         yield Risk(
             fact=f"no history: {_hours_known(survey)} hours of the business are known{trouble}",
             advice="the forecast is a guess; ask again when Azure Monitor has told two days",
+        )
+
+
+def _risks_of_cycles(cycle: Cycle | None) -> Iterator[Risk]:
+    if cycle is None:
+        return
+    if cycle.forecast.p50_s is None or cycle.forecast.p50_s > cycle.every_s:
+        yield Risk(
+            fact="a later cycle takes longer than until the next one is due",
+            advice="cycles that are late are made up for in one, but what lies in the source grows "
+            "all the while: more capacity is needed, or less that is cold",
         )
 
 

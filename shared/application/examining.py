@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.application.bundle import Ports
 from shared.domain.alerts import harmless_message
-from shared.domain.slices import Migration, MigrationState
+from shared.domain.slices import Migration
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import EbbError
 
@@ -109,7 +109,7 @@ class Examining:
         return "free"
 
     def _controller(self, known: list[Migration]) -> str:
-        if not any(each.state is MigrationState.RUNNING for each in known):
+        if not any(each.is_at_work for each in known):
             raise Skip("no migration is known to run, so nothing need be decided")
         now_s = self._ports.clock.now_s()
         if not self._ports.journal.entries(since_s=now_s - SILENCE_MAX_S, limit=1):

@@ -19,7 +19,7 @@ from shared.domain.forecast import remaining_s
 from shared.domain.pulse import retiring_pulse
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
-from shared.domain.spec import MigrationSpec, parse_spec, spec_text
+from shared.domain.spec import NO_STUB, MigrationSpec, parse_spec, spec_text
 from shared.errors import Fault, Invalid, NotFound, PermanentError, Refused, WrongState
 from shared.ports import Change, Entry
 
@@ -216,7 +216,7 @@ class Operating:
         running = [
             m.name
             for m in self._ports.ledger.migrations()
-            if m.state is MigrationState.RUNNING
+            if m.is_at_work
             and not _has_just_gone_on(m, now_s)
             and not self._waits_for(m, parse_spec(m.spec_text))
         ]
@@ -236,8 +236,7 @@ class Operating:
     def _status(self, migration: Migration) -> Status:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
-        running = migration.state is MigrationState.RUNNING or migration.retiring
-        fresh = running and now_s < board.valid_until_s
+        fresh = migration.is_at_work and now_s < board.valid_until_s
         spec = parse_spec(migration.spec_text)
         grant = board.grant_for(migration.name)
         waits_for = self._waits_for(migration, spec)
@@ -332,7 +331,27 @@ class Operating:
                 advice=f"the container's partition key is {list(paths)}; write that",
             )
             raise Invalid("the spec", (fault,))
+        self._check_stubs(spec)
         self._until_s(spec)
+
+    def _check_stubs(self, spec: MigrationSpec) -> None:
+        """What one migration leaves in a container must not be archived by another."""
+        faults = []
+        for each in self._ports.ledger.migrations():
+            other = parse_spec(each.spec_text)
+            if each.name == spec.name or other.source.name != spec.source.name:
+                continue
+            if other.retire == "stub" and not spec.passes_stubs_by:
+                advice = f"write {NO_STUB} into cold.where, or retire: stub"
+                seen = f"migration {other.name} leaves stubs in this container"
+                faults.append(Fault(path="$.cold.where", seen=seen, advice=advice))
+            goes_on = other.schedule is not None and each.state is not MigrationState.STOPPED
+            if spec.retire == "stub" and goes_on and not other.passes_stubs_by:
+                advice = f"stop {other.name} first, and let another with {NO_STUB} take its place"
+                seen = f"migration {other.name} goes on by its schedule and would archive the stubs"
+                faults.append(Fault(path="$.retire", seen=seen, advice=advice))
+        if faults:
+            raise Invalid("the spec", tuple(faults))
 
     def _check_engine(self, spec: MigrationSpec) -> None:
         if spec.engine == "embedded":

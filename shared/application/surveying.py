@@ -38,6 +38,7 @@ HABITS_DAYS = 28
 SAMPLES = 20  # places in the cold range, oldest to youngest: sizes drift with age
 SAMPLES_STRIDE = 7  # no divisor in common with 20: the first few lie far apart already
 SAMPLE_DOCUMENTS = 5  # of each place, where the allowance buys as many
+UP_TO = "up to "  # before the last of many old months that were counted as one
 SAMPLE_SHARE = 0.6  # of the allowance, so that months can be counted too
 MONTHS_MAX = 60  # what is older is counted together
 
@@ -95,6 +96,14 @@ class Survey:
     @property
     def documents(self) -> int:
         return sum(each.documents for each in self.ranges)
+
+    def counted_from_s(self, month: str) -> int:
+        """Where a counted month begins; the oldest begins with the oldest document."""
+        earliest_s = min((r.earliest_s for r in self.ranges if r.earliest_s is not None), default=0)
+        if month.startswith(UP_TO):
+            return earliest_s
+        begins = dt.datetime.strptime(month, "%Y-%m").replace(tzinfo=dt.UTC)
+        return max(earliest_s, int(begins.timestamp()))
 
     @property
     def bytes_per_document(self) -> float:
@@ -396,7 +405,7 @@ class _Asking:
 
 def _named(lo_s: int, hi_s: int) -> str:
     month = f"{dt.datetime.fromtimestamp(hi_s - 1, dt.UTC):%Y-%m}"
-    return month if month_end_s(lo_s) >= hi_s else f"up to {month}"
+    return month if month_end_s(lo_s) >= hi_s else f"{UP_TO}{month}"
 
 
 def month_windows(earliest_s: int, until_s: int) -> list[tuple[int, int]]:

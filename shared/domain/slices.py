@@ -386,6 +386,11 @@ class Migration:
         return replace(moved, until_s=until_s)
 
     @property
+    def is_at_work(self) -> bool:
+        """Copying, or removing and restoring: a controller must decide how fast."""
+        return self.state is MigrationState.RUNNING or self.retiring
+
+    @property
     def has_completed(self) -> bool:
         """Whether it is complete, or was and is at a later cycle."""
         return self.state is MigrationState.COMPLETED or self.completed_until_s > 0

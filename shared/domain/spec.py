@@ -18,6 +18,7 @@ from shared.domain.pointers import STUB
 from shared.errors import Fault, Invalid
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
+NO_STUB = f"NOT IS_DEFINED(c.{STUB})"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
 EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
@@ -203,8 +204,12 @@ class MigrationSpec(_Strict):
         """The condition beside the window: the spec's own, and no stub is ever archived."""
         if self.retire != "stub":
             return self.cold.where
-        no_stub = f"NOT IS_DEFINED(c.{STUB})"
-        return f"({self.cold.where}) AND {no_stub}" if self.cold.where else no_stub
+        return f"({self.cold.where}) AND {NO_STUB}" if self.cold.where else NO_STUB
+
+    @property
+    def passes_stubs_by(self) -> bool:
+        """Whether stubs that another migration left in the container are no documents to it."""
+        return NO_STUB in (self.cold_where or "")
 
 
 _ADVICE = {

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.markup import escape as escape_markup
 
 from shared.application.answers import answers, at_utc, break_even, gigabytes, span
-from shared.application.estimating import BLOCKS_TOLD, Estimate, estimate
+from shared.application.estimating import BLOCKS_TOLD, Cycle, Estimate, estimate
+from shared.domain.forecast import Forecast
 from shared.domain.prices import Prices, parse_prices
 from shared.domain.savings import Outcome
 from shared.errors import Refused
@@ -90,6 +91,8 @@ def sections(found: Estimate) -> Iterator[Section]:
     """The whole report: titles, and rows of a name and a value."""
     yield "What is there", list(_stock(found))
     yield "What it takes", list(_effort(found))
+    if found.cycle is not None:
+        yield "Each later cycle", list(_later(found.cycle, found.prices.currency))
     yield "What it saves a month", list(_afterwards(found))
     if found.blocks:
         best, worst = found.blocks[:BLOCKS_TOLD], found.blocks[: -BLOCKS_TOLD - 1 : -1]
@@ -130,11 +133,7 @@ def _stock(found: Estimate) -> Iterator[tuple[str, str]]:
 def _effort(found: Estimate) -> Iterator[tuple[str, str]]:
     work, currency = found.work, found.prices.currency
     told = found.forecast
-    if told.p50_s is None:
-        yield "duration", f"no forecast: {told.why_not}"
-    else:
-        late = "over three years" if told.p90_s is None else span(told.p90_s)
-        yield "duration", f"{span(told.p50_s)} (P50) to {late} (P90)"
+    yield "duration", _duration(told)
     yield "forecast from", told.basis.value
     yield "copy", f"{work.copy_ru:,.0f} RU"
     yield "validation", f"{work.reread_ru:,.0f} RU"
@@ -143,6 +142,26 @@ def _effort(found: Estimate) -> Iterator[tuple[str, str]]:
         yield f"{name}, money", _money(money, money, currency)
     yield "money once", _money(found.money_once, found.money_once, currency)
     yield "prices as of", f"{found.prices.as_of.isoformat()}; the app's execution time is not in"
+
+
+def _later(cycle: Cycle, currency: str) -> Iterator[tuple[str, str]]:
+    work = cycle.work
+    yield "due", f"every {span(cycle.every_s)}"
+    yield "documents", f"about {work.documents:,}, as in the newest months"
+    ru = work.copy_ru + work.reread_ru + work.control_ru
+    yield "request units", f"{ru:,.0f} RU in {work.slices:,} slices or more"
+    if cycle.retired.ru[0]:
+        low, high = cycle.retired.ru
+        yield f"retire: {cycle.retired.way}", f"{low:,.0f} to {high:,.0f} RU by size"
+    yield "money", _money(cycle.money, cycle.money, currency)
+    yield "duration", _duration(cycle.forecast)
+
+
+def _duration(told: Forecast) -> str:
+    if told.p50_s is None:
+        return f"no forecast: {told.why_not}"
+    late = "over three years" if told.p90_s is None else span(told.p90_s)
+    return f"{span(told.p50_s)} (P50) to {late} (P90)"
 
 
 def _money(low: float, high: float, currency: str) -> str:

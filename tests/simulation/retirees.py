@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.domain.retirement import Direction, RetirementState
+from shared.domain.spec import NO_STUB
 from shared.errors import EbbError
 from tests.simulation.faults import DEPTH_MAX, Crash
 from tests.simulation.owners import Owners
@@ -19,7 +20,6 @@ from tests.simulation.world import PROCESSES, RETIRING, START_S, World, make_wor
 
 STEPS = 120
 CALM_TICKS_MAX = 300
-NO_STUB = "NOT IS_DEFINED(c.ebb_stub)"
 DOCUMENTS = 40
 MODES = ("delete", "stub")
 

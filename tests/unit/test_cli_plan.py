@@ -97,6 +97,19 @@ def test_the_page_shows_the_whole_week_in_bars() -> None:
     assert text.count("width: 20.0rem") == 28
 
 
+def test_plan_tells_the_later_cycles_of_a_schedule(
+    world: World, spec: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How often, how many documents, and what they take with the retiring."""
+    assert "Each later cycle" not in ran(capsys, spec)[1]
+    Path(spec).write_text(f"{SPEC}schedule: {{every: 30d}}\nretire: delete\n")
+    shown = ran(capsys, spec, "--allowance", "100000")[1]
+    later = shown[shown.index("Each later cycle") : shown.index("What it saves a month")]
+    names = [line.split("  ")[1] for line in later.splitlines()[1:] if line]
+    assert names == ["due", "documents", "request units", "retire: delete", "money", "duration"]
+    assert "every 30.0 days" in later
+
+
 def test_plan_takes_somebody_elses_prices(
     world: World, spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

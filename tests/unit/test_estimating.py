@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ source: {account: acct, database: db, container: c, partition_key: /pk}
 cold: {older_than: 90d}
 sink: {container: archive}
 """
+SCHEDULED = SPEC + "schedule: {every: 24h}\nretire: delete\n"
 NOW_S = 1_800_000_000.0
 DOCUMENT = Weighed(id="a", size_bytes=300_000, canonical=b"{}", oddities=frozenset())
 STEADY = Profile(
@@ -216,6 +218,51 @@ def test_an_estimate_is_plain_data_as_well() -> None:
     assert found["retire"]["keep"]["tiers"]["cool"]["saved_per_month"] == pytest.approx(-2.76)
     assert found["forecast"]["p50_s"] < found["forecast"]["p90_s"]
     assert found["engine"]["recommended"] == "embedded"
+
+
+def test_a_schedule_is_told_what_each_later_cycle_takes() -> None:
+    """By the newest two months, from the first of September to the seventeenth of October."""
+    found = estimate(a_survey(SCHEDULED), Prices())
+    cycle = found.cycle
+    assert cycle is not None
+    until_s = int(NOW_S) - 90 * 86_400
+    september_s = dt.datetime(2026, 9, 1, tzinfo=dt.UTC).timestamp()
+    assert cycle.work.documents == round(2_000_000 * 86_400 / (until_s - september_s)) == 43_165
+    assert cycle.work.copy_ru == 43_165 * 30
+    assert cycle.work.slices == 49
+    assert cycle.retired.way == "delete"
+    part = 43_165 / 2_000_000
+    assert cycle.retired.ru == pytest.approx([part * ru for ru in found.chosen.ru])
+    assert cycle.money == pytest.approx(
+        part * (found.money_once + sum(found.chosen.money) / 2), 0.1
+    )
+    assert 0 < (cycle.forecast.p50_s or 0) < 86_400
+    assert "until the next one is due" not in facts(found)
+    shown = found.as_dict()["cycle"]
+    assert (shown["every_s"], shown["documents"]) == (86_400, 43_165)
+
+
+def test_a_cycle_that_takes_too_long_is_a_risk() -> None:
+    """More grows cold each day than the slack of a day can move."""
+    months = (("2026-09", 200_000_000), ("2026-10", 100_000_000))
+    found = estimate(a_survey(SCHEDULED, months=months), Prices())
+    assert "until the next one is due" in facts(found)
+
+
+def test_old_months_counted_as_one_begin_with_the_oldest_document() -> None:
+    """Which may be years ago, and a cycle is as much less."""
+    until_s = int(NOW_S) - 90 * 86_400
+    oldest = replace(a_range(0, 1_000), earliest_s=until_s - 1_000 * 86_400)
+    survey = a_survey(SCHEDULED, ranges=(oldest,), months=(("up to 2026-10", 1_000),))
+    cycle = estimate(survey, Prices()).cycle
+    assert cycle is not None
+    assert cycle.work.documents == 1
+
+
+def test_no_cycle_is_told_without_a_schedule_or_months() -> None:
+    """There is none, or nothing to go by."""
+    assert estimate(a_survey(), Prices()).as_dict()["cycle"] is None
+    assert estimate(a_survey(SCHEDULED, months=()), Prices()).cycle is None
 
 
 def test_nothing_cold_is_estimated_as_nothing() -> None:

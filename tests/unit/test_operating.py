@@ -9,6 +9,7 @@ import pytest
 from shared.domain.board import BOARD_VALID_S, Grant
 from shared.domain.pulse import STALLED_AFTER_S, Pulse
 from shared.domain.slices import MigrationState
+from shared.domain.spec import NO_STUB
 from shared.errors import Invalid, NotFound, Refused, WrongState
 from shared.ports import Remembered
 from tests.simulation.test_any_misfortune import SPEC
@@ -51,6 +52,49 @@ def test_pause_resume_stop_and_start_follow_each_other(world: World) -> None:
     ):
         assert operating.change("sim", verb).state is state
     assert "by hand" in world.ports.ledger.migration("sim").reason
+
+
+STUBS = SPEC + "retire: stub\n"
+OTHER = SPEC.replace("name: sim", "name: other").replace(
+    "{container: archive}", "{container: archive, prefix: other}"
+)
+DAILY = OTHER + "schedule: {every: 24h}\n"
+BLIND = OTHER.replace("older_than: 90d", f"older_than: 90d, where: '{NO_STUB}'")
+
+
+def test_stubs_are_no_documents_to_any_other_migration(world: World) -> None:
+    """Of the same container; to pass them by, it leaves stubs itself or says so in its where."""
+    operating = world.calm.operating
+    operating.apply(STUBS)
+    with pytest.raises(Invalid, match="migration sim leaves stubs in this container") as caught:
+        operating.apply(OTHER)
+    assert NO_STUB in str(caught.value)
+    assert operating.apply(BLIND).name == "other"
+    assert operating.apply(OTHER + "retire: stub\n").name == "other"
+    elsewhere = OTHER.replace("database: db", "database: another")
+    assert operating.apply(elsewhere).name == "other"
+
+
+def test_no_stubs_are_left_for_a_schedule_to_archive(world: World) -> None:
+    """What goes on by itself would come to them in time; one that is stopped must not start."""
+    operating = world.calm.operating
+    operating.apply(DAILY)
+    operating.start("other")
+    with pytest.raises(Invalid, match="other goes on by its schedule"):
+        operating.apply(STUBS)
+    operating.stop("other")
+    operating.apply(STUBS)
+    with pytest.raises(Invalid, match="migration sim leaves stubs"):
+        operating.start("other")
+    assert world.ports.ledger.migration("other").state is MigrationState.STOPPED
+
+
+def test_a_range_that_is_fixed_never_comes_to_stubs(world: World) -> None:
+    """A migration without a schedule ends where it began; stubs are younger than that."""
+    operating = world.calm.operating
+    operating.apply(OTHER)
+    operating.start("other")
+    assert operating.apply(STUBS).name == "sim"
 
 
 def test_the_cold_boundary_is_fixed_at_the_first_start(world: World) -> None:
@@ -158,6 +202,18 @@ def test_health_says_when_nobody_decides(world: World) -> None:
     world.calm.controller.tick()
     assert operating.health()["healthy"]
     world.clock.advance(100)
+    assert not operating.health()["healthy"]
+
+
+def test_a_retirement_needs_decisions_as_well(world: World) -> None:
+    """Its migration is completed, and nothing of it goes on while nobody decides."""
+    operating, ledger = world.calm.operating, world.ports.ledger
+    operating.apply(SPEC)
+    completed = replace(ledger.migration("sim"), state=MigrationState.COMPLETED)
+    ledger.put_migration(completed)
+    assert operating.health()["healthy"]
+    ledger.put_migration(replace(ledger.migration("sim"), retiring=True))
+    assert operating.health()["running"] == ["sim"]
     assert not operating.health()["healthy"]
 
 
