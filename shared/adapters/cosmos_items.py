@@ -7,7 +7,6 @@ leaves open whether something was written is an error.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,17 +15,14 @@ from azure.cosmos import ContainerProxy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from shared.adapters.cosmos_errors import CHARGE, translated
+from shared.domain.addresses import MISSING_VALUE, why_unaddressable
 from shared.domain.canonical import SYSTEM_PROPERTIES
 from shared.domain.pointers import Key, key_values
 from shared.errors import NotFound, PermanentError, TransientError
 from shared.ports import Fate, Found, Written
 
 _PARTITION_KEY = "x-ms-documentdb-partitionkey"
-_MISSING: dict[str, Any] = {}
 _OWNER_MISSING = 1003  # substatus of a 404: the container itself is gone
-# An id is a segment of a path, and there these would end it or lead elsewhere.
-_UNADDRESSABLE = re.compile(r"[/\\?#\t\r\n]|^\.{0,2}$| $")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FATES = {404: Fate.ABSENT, 409: Fate.EXISTS, 412: Fate.CHANGED}
 
 
@@ -72,22 +68,16 @@ class CosmosItems:
         )
 
     def _request(self, doing: str, key: Key) -> _Request:
-        if _UNADDRESSABLE.search(key[1]):
+        fault = why_unaddressable(key)
+        if fault:
             raise PermanentError(
-                f"{doing}: its id cannot be part of an address (it has a slash, backslash, "
-                "question mark, hash, tab or line break, ends with a blank, or is made of dots); "
-                "only queries reach it, so leave it where it is"
+                f"{doing}: {fault}; only queries reach it, so leave it where it is"
             )
         values = key_values(key)
-        if not all(map(_addressable, values)):
-            raise PermanentError(
-                f"{doing}: its partition key is an object, a list or no valid text, by which no "
-                "document can be addressed; only queries reach it, so leave it where it is"
-            )
         with translated(doing):
             # Asked here, so that a 404 to the request itself is never the container's.
             is_system_key = self._container.is_system_key
-        none = is_system_key and values == [_MISSING]
+        none = is_system_key and values == [MISSING_VALUE]
         return _Request(doing, values, header=json.dumps([] if none else values))
 
 
@@ -143,13 +133,6 @@ class _Request:
                 "say that the document is gone; will be tried again"
             ) from error
         return fate
-
-
-def _addressable(value: Any) -> bool:
-    """Whether one part of a partition key can be told to the service, a missing one included."""
-    if isinstance(value, str):
-        return not _LONE_SURROGATE.search(value)
-    return value == _MISSING or not isinstance(value, dict | list)
 
 
 def _unchanged(etag: str) -> dict[str, Any]:

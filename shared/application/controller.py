@@ -30,7 +30,7 @@ from shared.domain.halts import Halt, Halting
 from shared.domain.receipt import fingerprint, summary_name
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
-from shared.domain.slices import Migration, MigrationState, Slice, SliceState
+from shared.domain.slices import CLAIMS_MAX, Migration, MigrationState, Slice, SliceState
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
@@ -43,7 +43,6 @@ OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out sma
 OPEN_MAX = 24
 AHEAD_S = 60.0  # work for two ticks lies ready, so that a late tick starves nobody
 QUARANTINED_MAX = 20  # more than these is not a few odd documents
-FENCE_MAX = 60  # claims without a result: the slice kills whoever works on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,13 +272,13 @@ class Controller:
 
     def _quarantine_deadly(self, view: Plans) -> None:
         quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
-        deadly = [s for s in view.slices if s.fence - s.given_back > FENCE_MAX]
+        deadly = [s for s in view.slices if s.is_deadly]
         if len(quarantined) > QUARANTINED_MAX or deadly:
             example = (deadly or quarantined)[0]
             raise Halting(
                 Halt.DEADLY_SLICE if deadly else Halt.TOO_MANY_QUARANTINED,
                 f"halting: {len(quarantined)} slices are quarantined and {len(deadly)} were "
-                f"claimed over {FENCE_MAX} times, such as {example.id}: {example.error}",
+                f"claimed over {CLAIMS_MAX} times, such as {example.id}: {example.error}",
             )
 
     def _finish(self, view: Plans, actions: dict[str, Any]) -> None:

@@ -189,12 +189,14 @@ class Operating:
         return self._move(name, "stop", allowed, MigrationState.STOPPED)
 
     def resume(self, name: str) -> Migration:
-        """Go on after a pause or a halt; quarantined slices get new attempts."""
+        """Go on after a pause or a halt; quarantined and deadly slices get new attempts."""
         migration = self._ports.ledger.migration(name)
         _require(migration, "resume", _RESUMABLE)
         for each in self._ports.ledger.open_slices(name):
             if each.state is SliceState.QUARANTINED:
                 self._ports.ledger.commit(name, Change(slices=(each.retried(),)))
+            elif each.is_deadly:
+                self._ports.ledger.commit(name, Change(slices=(each.forgiven(),)))
         return self._move(name, "resume", _RESUMABLE, MigrationState.RUNNING)
 
     def status(self, name: str) -> Status:

@@ -17,6 +17,7 @@ from shared.application.pacer import Charged
 from shared.application.restoring import Outcome, Restoring
 from shared.application.shelf import Item, opened, receipts, rows_promised
 from shared.application.visiting import Visitor
+from shared.domain.addresses import why_unaddressable
 from shared.domain.pointers import pointer_in
 from shared.domain.receipt import Promise, Row, read_receipt, receipt_name
 from shared.domain.slices import Extent
@@ -181,6 +182,8 @@ class _Errand:
 
     def _item(self, item: Item) -> Outcome:
         self._visitor.keep()
+        if why_unaddressable(item.row.key):
+            return Outcome.STANDS
         if not self._stubs:
             return self._restoring.removed(item.row.key, item.pointer, item.document)
         stands = self._ask(lambda: self._source.find(item.row.key)).document

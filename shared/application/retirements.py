@@ -100,8 +100,9 @@ def retirement_shown(
         return None
     open_ = tuple(removals)
     here = [each for each in open_ if each.direction is retirement.direction]
-    moved = sum(each.moved for each in here)
-    removing = retirement.direction is Direction.REMOVE
+    so_far = retirement
+    for each in open_:
+        so_far = so_far.with_done(each)
     spared = sorted({name for each in open_ for name in each.spared_ids})
     return {
         "mode": retirement.mode,
@@ -111,18 +112,17 @@ def retirement_shown(
         "halt": retirement.halt,
         "documents": {
             "expected": retirement.documents_expected,
-            "removed": retirement.documents_removed + (moved if removing else 0),
-            "restored": retirement.documents_restored + (0 if removing else moved),
-            "spared_changed": retirement.spared_changed
-            + (sum(each.changed for each in here) if removing else 0),
-            "spared_gone": retirement.spared_gone
-            + (sum(each.gone for each in here) if removing else 0),
+            "removed": so_far.documents_removed,
+            "restored": so_far.documents_restored,
+            "spared_changed": so_far.spared_changed,
+            "spared_gone": so_far.spared_gone,
+            "spared_unaddressable": so_far.spared_unaddressable,
         },
         "spared_now": spared[:NAMED_MAX],
         "slices": {"done": retirement.slices_done, "open": len(here)},
         "errors": [f"{e.slice_id}: {e.error}" for e in open_ if e.error][:NAMED_MAX],
         "ru": {
-            "spent": round(retirement.ru_spent + sum(each.ru_spent for each in open_), 1),
+            "spent": round(so_far.ru_spent, 1),
             "per_document": round(retirement.ru_per_document, 2),
         },
         "overrides": [asdict(each) for each in retirement.overrides],
@@ -149,7 +149,7 @@ class Retirements:
             name=name,
             mode=spec.retire,
             gates=gates,
-            forecast=_forecast(self._ports.ledger.progress(name), retirement, spec),
+            forecast=_forecast(self._ports.ledger.progress(name), retirement),
             waiting=examined.waiting,
             retirement=retirement,
             removals=self._ports.ledger.removals(name),
@@ -420,17 +420,13 @@ def _checked(reasons: Mapping[str, str]) -> dict[str, str]:
     return {gate: reason.strip()[:REASON_CHARS_MAX] for gate, reason in reasons.items()}
 
 
-def _forecast(
-    progress: Progress | None, retirement: Retirement | None, spec: MigrationSpec
-) -> Forecast:
+def _forecast(progress: Progress | None, retirement: Retirement | None) -> Forecast:
     """By what a removal cost so far; before the first one, by what a write of that size costs."""
     proven = progress.documents_proven if progress else 0
     size = progress.bytes_per_document if progress else 0.0
-    behind = retirement.documents_removed + retirement.spared_changed if retirement else 0
-    left = max(0, proven - behind)
+    left = max(0, proven - (retirement.behind if retirement else 0))
     learned = retirement.ru_per_document if retirement else 0.0
-    writes = 1 if spec.retire == "delete" else 2
-    per_document = learned or writes * write_ru(size)
+    per_document = learned or write_ru(size)
     pace = _pace(progress)
     return Forecast(
         documents=left,

@@ -25,12 +25,14 @@ from shared.application.retirements import (
 )
 from shared.application.settling import CONFLICT_WAIT_S, TRIES_MAX
 from shared.application.shelf import Item, Shelf, opened, promised
+from shared.domain.addresses import why_unaddressable
 from shared.domain.board import Activity, Seat
 from shared.domain.halts import Halt, Halting
 from shared.domain.retirement import (
     BATCH_DOCUMENTS,
     IDLE_CLAIMS_MAX,
     Direction,
+    Outcome,
     Removal,
     RemovalState,
     Retirement,
@@ -223,7 +225,7 @@ class Passage:
             items = shelf.items(removal.offset, removal.documents, with_documents=not self._deletes)
             while several := tuple(islice(items, BATCH_DOCUMENTS)):
                 self._pacer.keep()
-                self._note(several, batch.run(several))
+                self._note(several, _outcomes(batch, several))
         return self._outcome()
 
     @property
@@ -340,9 +342,16 @@ class Passage:
         end = self._removal
         doing = "restored" if self._restores else "removed"
         return (
-            f"slice {end.slice_id}: {end.moved} {doing}, {end.changed} changed and {end.gone} "
-            "gone since, left alone"
+            f"slice {end.slice_id}: {end.moved} {doing}; left alone: {end.changed} changed, "
+            f"{end.gone} gone, {end.unaddressable} that no request can name"
         )
+
+
+def _outcomes(batch: Batch, items: tuple[Item, ...]) -> Outcomes:
+    """What no request can name stays as it is, whichever way the others go."""
+    named = tuple(item for item in items if not why_unaddressable(item.row.key))
+    left = {item.row.key: Outcome.UNADDRESSABLE for item in items}
+    return {**left, **(batch.run(named) if named else {})}
 
 
 def _seat(errand: Errand) -> Seat:

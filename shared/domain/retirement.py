@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     MOVED = "moved"
     CHANGED = "changed"
     GONE = "gone"
+    UNADDRESSABLE = "unaddressable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ class Removal:
     moved: int = 0
     changed: int = 0
     gone: int = 0
+    unaddressable: int = 0
     spared_ids: tuple[str, ...] = ()
     ru_spent: float = 0.0
     failures: int = 0
@@ -118,6 +120,7 @@ class Removal:
             moved=self.moved + counts[Outcome.MOVED],
             changed=self.changed + counts[Outcome.CHANGED],
             gone=self.gone + counts[Outcome.GONE],
+            unaddressable=self.unaddressable + counts[Outcome.UNADDRESSABLE],
             spared_ids=(*self.spared_ids, *spared)[:SPARED_NAMED_MAX],
             ru_spent=self.ru_spent + ru,
         )
@@ -184,6 +187,8 @@ class Retirement:
     documents_restored: int = 0
     spared_changed: int = 0
     spared_gone: int = 0
+    spared_unaddressable: int = 0
+    """No request can name them: only queries reach them."""
     ru_spent: float = 0.0
     ru_per_document: float = 0.0
     """As measured in this direction; zero while nothing is."""
@@ -195,6 +200,12 @@ class Retirement:
     @property
     def running(self) -> bool:
         return self.state is RetirementState.RUNNING
+
+    @property
+    def behind(self) -> int:
+        """Documents that were removed or left alone."""
+        spared = self.spared_changed + self.spared_gone + self.spared_unaddressable
+        return self.documents_removed + spared
 
     def moved(
         self, state: RetirementState, *, reason: str, now_s: float, halt: Halt | None = None
@@ -232,18 +243,20 @@ class Retirement:
 
     def with_done(self, done: Removal) -> Retirement:
         """With a slice's removal counted, once, in the transaction that ends it."""
-        removed = done.moved if done.direction is Direction.REMOVE else 0
-        restored = done.moved if done.direction is Direction.RESTORE else 0
-        of_removing = done.direction is Direction.REMOVE
-        return replace(
+        ended = replace(
             self,
             slices_done=self.slices_done + (done.direction is self.direction),
-            documents_removed=self.documents_removed + removed,
-            documents_restored=self.documents_restored + restored,
-            spared_changed=self.spared_changed + (done.changed if of_removing else 0),
-            spared_gone=self.spared_gone + (done.gone if of_removing else 0),
             ru_spent=self.ru_spent + done.ru_spent,
         ).learned(done)
+        if done.direction is Direction.RESTORE:
+            return replace(ended, documents_restored=self.documents_restored + done.moved)
+        return replace(
+            ended,
+            documents_removed=self.documents_removed + done.moved,
+            spared_changed=self.spared_changed + done.changed,
+            spared_gone=self.spared_gone + done.gone,
+            spared_unaddressable=self.spared_unaddressable + done.unaddressable,
+        )
 
     def learned(self, done: Removal) -> Retirement:
         if done.direction is not self.direction or not done.moved:

@@ -13,6 +13,7 @@ from shared.domain.halts import Halt
 from shared.domain.notices import Notice, NoticeKind, notice_id, with_notice
 from shared.errors import WrongState
 
+CLAIMS_MAX = 60  # without a result: the slice kills whoever works on it
 ERROR_CHARS_MAX = 2_000  # an error kept in the ledger names what matters; a table row is small
 RETRY_BASE_S = 15.0
 RETRY_MAX_S = 600.0
@@ -139,7 +140,7 @@ class Slice:
     state: SliceState = SliceState.PLANNED
     fence: int = 0
     given_back: int = 0
-    """Of its claims, those that a worker gave back unharmed."""
+    """Of its claims, those not held against it: given back unharmed, or forgiven by a person."""
     failures: int = 0
     cause: Cause | None = None
     error: str = ""
@@ -153,6 +154,11 @@ class Slice:
     @property
     def id(self) -> str:
         return self.extent.slice_id
+
+    @property
+    def is_deadly(self) -> bool:
+        """Whoever works on it dies: it was claimed again and again without a result."""
+        return self.fence - self.given_back > CLAIMS_MAX
 
     def sent(self, now_s: float) -> Slice:
         return replace(self, sent_at_s=now_s)
@@ -240,7 +246,12 @@ class Slice:
     def retried(self) -> Slice:
         """A person resumed the migration: a quarantined slice may try again."""
         self._must_be("retry", SliceState.QUARANTINED)
-        return replace(self, state=SliceState.PLANNED, failures=0, retry_at_s=0.0, sent_at_s=0.0)
+        planned = replace(self, state=SliceState.PLANNED, failures=0)
+        return replace(planned.forgiven(), retry_at_s=0.0, sent_at_s=0.0)
+
+    def forgiven(self) -> Slice:
+        """A person resumed the migration: claims until now are held against it no more."""
+        return replace(self, given_back=self.fence)
 
     def _must_be(self, doing: str, *states: SliceState) -> None:
         if self.state not in states:

@@ -72,7 +72,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
 
 def _course(course: Mapping[str, Any]) -> str:
     documents = course["documents"]
-    spared = documents["spared_changed"] + documents["spared_gone"]
+    spared = sum(count for name, count in documents.items() if name.startswith("spared_"))
     return escape(
         f"{course['direction']} is {course['state']} ({course['reason']}): "
         f"{documents['removed']:,} of {documents['expected']:,} removed, "

@@ -122,6 +122,8 @@ def _bodies(rng: random.Random, operation: Operation) -> bytes:
 def _nearly_right(operation: Operation) -> bytes:
     if operation.name == "migration_apply":
         return json.dumps(yaml.safe_load(SPEC)).encode()
+    if operation.name == "retirement_change":
+        return json.dumps({"action": "execute", "accept_protection": "it is copied"}).encode()
     if operation.name == "alerts":
         return message(fired_at_s=START_S - 60.0).encode()
     if operation.name == "slice_validate":
@@ -188,6 +190,7 @@ def stored(world: World) -> str:
         (
             ports.ledger.migrations(),
             [(ports.ledger.ranges(name), ports.ledger.open_slices(name)) for name in names],
+            [(ports.ledger.retirement(name), ports.ledger.removals(name)) for name in names],
             ports.boards.read(),
             ports.incidents.latest(limit=100),
             len(world.mail.letters),

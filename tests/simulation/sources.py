@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.adapters.memory import MemoryClock
+from shared.domain.addresses import why_unaddressable
 from shared.domain.pointers import Key, key_values
 from shared.domain.slices import FeedRange
 from shared.errors import NotFound, PermanentError, TransientError
@@ -107,6 +108,8 @@ class MemorySource:
         return self._written(Fate.DONE, key)
 
     def _at(self, key: Key) -> dict[str, Any] | None:
+        if fault := why_unaddressable(key):
+            raise PermanentError(f"asking db/c for a document: {fault}")
         stands = self.documents.get(key[1])
         return stands if stands is not None and [stands["pk"]] == key_values(key) else None
 

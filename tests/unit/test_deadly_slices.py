@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.application.controller import FENCE_MAX
-from shared.domain.slices import MigrationState, Slice
+from shared.domain.slices import CLAIMS_MAX, MigrationState, Slice, SliceState
 from shared.ports import Change
 from tests.simulation.runs import SPEC
 from tests.simulation.world import START_S, World, make_world
@@ -39,16 +38,32 @@ def state_after_a_tick(world: World) -> MigrationState:
 
 def test_claims_that_never_end_halt_the_migration(world: World) -> None:
     """Each claim was a worker that died; the message names the slice and the limit."""
-    for _ in range(FENCE_MAX):
+    for _ in range(CLAIMS_MAX):
         move(world, Slice.claimed)
     assert state_after_a_tick(world) is MigrationState.RUNNING
     move(world, Slice.claimed)
     assert state_after_a_tick(world) is MigrationState.HALTED
-    assert f"claimed over {FENCE_MAX} times" in world.ports.ledger.migration("sim").reason
+    assert f"claimed over {CLAIMS_MAX} times" in world.ports.ledger.migration("sim").reason
+
+
+def test_a_person_who_resumes_gives_a_deadly_slice_new_attempts(world: World) -> None:
+    """As many as it had before; a worker that was claimed for it last may still end it."""
+    for _ in range(CLAIMS_MAX + 1):
+        move(world, Slice.claimed)
+    assert state_after_a_tick(world) is MigrationState.HALTED
+    world.calm.operating.resume("sim")
+    assert state_after_a_tick(world) is MigrationState.RUNNING
+    (first, *_) = world.ports.ledger.open_slices("sim")
+    assert (first.state, first.fence) == (SliceState.COPYING, CLAIMS_MAX + 1)
+    for _ in range(CLAIMS_MAX):
+        move(world, Slice.claimed)
+    assert state_after_a_tick(world) is MigrationState.RUNNING
+    move(world, Slice.claimed)
+    assert state_after_a_tick(world) is MigrationState.HALTED
 
 
 def test_a_slice_given_back_for_days_is_not_deadly(world: World) -> None:
     """A migration held by a busy business gives its slices back again and again."""
-    for _ in range(2 * FENCE_MAX):
+    for _ in range(2 * CLAIMS_MAX):
         move(world, Slice.claimed, Slice.released)
     assert state_after_a_tick(world) is MigrationState.RUNNING

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from shared.application.removing import stub_of
+from shared.application.restoration import Restoration, Wanted
+from shared.application.restoring import Outcome
 from shared.application.shelf import Item
 from shared.domain.pointers import Key, Pointer
 from shared.domain.retirement import RetirementState
@@ -16,7 +18,7 @@ from shared.domain.spec import parse_spec
 from shared.errors import TransientError
 from shared.ports import RETIRE_QUEUE, Fate, Measured, Query, Written
 from tests.simulation.faults import Crash
-from tests.simulation.retirees import Retiree, archived, check_restored
+from tests.simulation.retirees import ODD_ID, Retiree, archived, check_restored
 from tests.simulation.world import SOURCE
 from tests.unit.samples import a_row
 
@@ -58,6 +60,25 @@ def totals(retiree: Retiree) -> tuple[int, int, int]:
 def answers(retiree: Retiree, name: str) -> bool:
     found = retiree.world.ports.pointers.find(SOURCE, retiree.owners.keys[name])
     return found is not None and found.answers
+
+
+@pytest.mark.parametrize("mode", ["delete", "stub"])
+def test_what_no_request_can_name_is_left_and_holds_nothing_up(mode: str) -> None:
+    """Its id has a slash: counted, in its place on the way out, back, and when all is restored."""
+    retiree = archived(1, mode, documents=6, odd=True)
+    out(retiree)
+    ledger = retiree.world.ports.ledger
+    found = ledger.retirement("sim")
+    assert found is not None
+    assert (found.documents_removed, found.spared_unaddressable, found.halt) == (5, 1, None)
+    assert "ebb_stub" not in retiree.world.source.documents[ODD_ID]
+    retiree.owners.check()
+    restored = Restoration(retiree.world.ports).many("sim", Wanted(), execute=True)
+    assert restored.outcomes[Outcome.RESTORED] == 5
+    check_restored(retiree)
+    retiree.world.calm.retirements.undo("sim")
+    retiree.finish()
+    check_restored(retiree)
 
 
 def test_a_pointer_answers_before_its_document_goes(retiree: Retiree) -> None:
