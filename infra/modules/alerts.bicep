@@ -91,14 +91,14 @@ resource requestUnits 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   }
 }
 
-// Its highest second counts, so a whole five minutes must be full before it says anything. A serverless account may
+// Its highest second counts, so it must lie above the ceiling for five minutes. A serverless account may
 // not have this metric: then the rule is made without asking for it, and stays silent.
 resource fullPartition 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   name: 'ebb-full-partition-${suffix}'
   location: 'global'
   tags: tags
   properties: {
-    description: 'The busiest partition was full on average for five minutes.'
+    description: 'The busiest partition was above the ceiling on average for five minutes.'
     severity: 3
     enabled: true
     autoMitigate: true

@@ -134,6 +134,7 @@ var settings = {
   APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   AZURE_CLIENT_ID: identityClientId
+  PYTHON_ENABLE_OPENTELEMETRY: 'true'
   PYTHON_THREADPOOL_THREAD_COUNT: '8'
   AzureWebJobsStorage__accountName: stateName
   AzureWebJobsStorage__credential: 'managedidentity'

@@ -66,14 +66,14 @@ resource "azurerm_monitor_metric_alert" "request_units" {
   depends_on = [azurerm_resource_group_template_deployment.action_group]
 }
 
-# Its highest second counts, so a whole five minutes must be full before it says anything. A serverless account may
+# Its highest second counts, so it must lie above the ceiling for five minutes. A serverless account may
 # not have this metric: then the rule is made without asking for it, and stays silent.
 resource "azurerm_monitor_metric_alert" "full_partition" {
   count               = var.enable_alerts ? 1 : 0
   name                = "ebb-full-partition-${local.suffix}"
   resource_group_name = azurerm_resource_group.ebb.name
   tags                = local.tags
-  description         = "The busiest partition was full on average for five minutes."
+  description         = "The busiest partition was above the ceiling on average for five minutes."
   severity            = 3
   scopes              = [var.cosmos_account_id]
   frequency           = "PT1M"

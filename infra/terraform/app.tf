@@ -5,6 +5,7 @@ locals {
   settings = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
     AZURE_CLIENT_ID                           = azurerm_user_assigned_identity.app.client_id
+    PYTHON_ENABLE_OPENTELEMETRY               = "true"
     PYTHON_THREADPOOL_THREAD_COUNT            = "8"
     AzureWebJobsStorage__accountName          = azurerm_storage_account.state.name
     AzureWebJobsStorage__credential           = "managedidentity"

@@ -19,12 +19,14 @@ NEVER_IN_AZURE = {"AzureWebJobsStorage"}
 # Flex Consumption takes the runtime from the app itself and refuses these.
 REFUSED = {"FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_EXTENSION_VERSION", "WEBSITE_RUN_FROM_PACKAGE"}
 
-# Without them the host finds neither its storage nor its identity, or ticks wait for copies.
+# Without them the host finds neither its storage nor its identity, ticks wait for copies, or each
+# log comes twice.
 PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "AZURE_CLIENT_ID",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
+    "PYTHON_ENABLE_OPENTELEMETRY",
     "PYTHON_THREADPOOL_THREAD_COUNT",
 }
 

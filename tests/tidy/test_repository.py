@@ -22,6 +22,7 @@ PRIVATE = re.compile(
         )
     )
 )
+NAMED_TEST = re.compile(r"`(?:tests/)?((?:\w+/)*test_\w+\.py|…)(?:::(test_\w+))?`")
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
 DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "shared"}
@@ -49,6 +50,23 @@ def test_no_file_names_a_registry_or_a_path_of_one_machine(texts: Texts) -> None
 def test_no_file_says_that_something_is_yet_to_be_done(texts: Texts) -> None:
     """What is missing stands in an issue, not in a comment."""
     assert _found(UNFINISHED, texts) == []
+
+
+def test_every_test_that_a_page_names_exists(texts: Texts) -> None:
+    """A promise whose test was renamed is a promise that nobody keeps any more."""
+    tests = {str(path.relative_to("tests")): text for path, text in texts.items() if _in(path)}
+    lost = []
+    for path, text in texts.items():
+        file = ""
+        for name, test in NAMED_TEST.findall(text) if path.suffix == ".md" else ():
+            file = file if name == "…" else name
+            if file not in tests or (test and f"def {test}(" not in tests[file]):
+                lost.append(f"{path}: {file}::{test}")
+    assert lost == []
+
+
+def _in(path: Path) -> bool:
+    return path.parts[0] == "tests" and path.suffix == ".py"
 
 
 def test_every_python_requirement_is_pinned_exactly(house: Path) -> None:
