@@ -524,6 +524,8 @@ def _risks_of_ranges(survey: Survey, work: Work) -> Iterator[Risk]:
 _ODD_ADVICE = {
     Oddity.UNCANONICAL: "its slice is quarantined and the migration halts at the end: correct it",
     Oddity.GREAT_NUMBER: "the archive keeps every digit; readers that use doubles do not",
+    Oddity.UNADDRESSABLE: "the archive keeps them; retiring leaves them where they are, as only "
+    "queries reach them (a slash, for one, ends the address)",
     Oddity.ODD_ID: "the archive keeps them; look-ups by address must escape them",
     Oddity.DEEP: "the archive keeps it; some readers of JSON stop at fewer levels",
     Oddity.LARGE: "one of them is a second or more of a small budget",

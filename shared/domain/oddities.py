@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from shared.domain.addresses import why_unaddressable
 from shared.domain.canonical import canonical_document
 from shared.errors import Uncanonical
 
 LARGE_BYTES = 1_000_000  # half of what Cosmos DB accepts
 DEEP = 32  # levels; a quarter of what Cosmos DB accepts
 EXACT_MAX = 2**53  # beyond it a double, and so most readers of JSON, is no longer exact
-ODD_IN_IDS = frozenset('/\\?#"\x7f') | frozenset(map(chr, range(32)))
+ODD_IN_IDS = frozenset('"\x7f') | frozenset(map(chr, range(32)))
 
 
 class Oddity(StrEnum):
     LARGE = "larger than 1 MB"
+    UNADDRESSABLE = "an id that no request can name"
     ODD_ID = "an id with characters that addresses and paths trip over"
     GREAT_NUMBER = "a number beyond 2^53"
     DEEP = "nested deeper than 32 levels"
@@ -41,7 +43,9 @@ class Weighed:
 def weigh(document: Mapping[str, Any]) -> Weighed:
     name = str(document.get("id"))
     oddities = set(_of_values(document))
-    if not name.isascii() or ODD_IN_IDS & set(name) or name != name.strip():
+    if why_unaddressable(("[]", name)):
+        oddities.add(Oddity.UNADDRESSABLE)
+    elif not name.isascii() or ODD_IN_IDS & set(name) or name != name.strip():
         oddities.add(Oddity.ODD_ID)
     try:
         canonical = canonical_document(document)

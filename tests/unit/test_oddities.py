@@ -19,7 +19,8 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("document", "oddity"),
     [
-        ({"id": "a/b"}, Oddity.ODD_ID),
+        ({"id": "a/b"}, Oddity.UNADDRESSABLE),
+        ({"id": 'a"b'}, Oddity.ODD_ID),
         ({"id": "größe"}, Oddity.ODD_ID),
         ({"id": " a"}, Oddity.ODD_ID),
         ({"id": "a", "n": {"m": [EXACT_MAX + 1]}}, Oddity.GREAT_NUMBER),

@@ -286,7 +286,7 @@ def test_unusual_documents_are_named_by_kind() -> None:
     for name, body in (("a/b", 1), ("plain", 2**53 + 1)):
         world.source.put(name, ts=START_S - 100 * DAY_S, body=body)
     kinds = {each.id: each.oddities for each in surveyed(world).sample}
-    assert kinds["a/b"] == {Oddity.ODD_ID}
+    assert kinds["a/b"] == {Oddity.UNADDRESSABLE}
     assert kinds["plain"] == {Oddity.GREAT_NUMBER}
     usual = [odd for name, odd in kinds.items() if name.startswith("doc-")]
     assert usual
