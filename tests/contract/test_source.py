@@ -481,6 +481,21 @@ def test_of_racing_writes_to_one_version_one_is_done(house: House) -> None:
     assert fates.count(Fate.DONE) == 1
 
 
+def test_what_no_request_can_name_is_refused_and_stays(house: House) -> None:
+    """An id with a slash: queries give it, and nothing else reaches it."""
+    house.fill([{"id": "a/b", "_ts": BASE_S}])
+    source, key = house.source, key_to("a/b")
+    for call in (
+        lambda: source.find(key),
+        lambda: source.remove(key, etag="e"),
+        lambda: source.replace(key, with_key("a/b"), etag="e"),
+        lambda: source.create(key, with_key("a/b")),
+    ):
+        with pytest.raises(PermanentError, match="its id cannot be part of an address"):
+            call()
+    assert ids(given(source, over(source))) == ["a/b"]
+
+
 def test_no_single_document_is_looked_for_where_no_container_is(house: House) -> None:
     """A missing container never looks like a missing document."""
     missing = house.missing()
