@@ -596,8 +596,16 @@ class FrontDoor(Protocol):
         """Why nothing can be posted there; empty where something can."""
         ...
 
+    @property
+    def guarded(self) -> bool:
+        """Whether an alert must bring a token that only Azure's action groups are given."""
+        ...
+
     def alert(self, text: str) -> None:
-        """TransientError when it is not answered or busy, PermanentError when it is refused."""
+        """TransientError when it is not answered or busy, PermanentError when it is refused.
+
+        Of a guarded one, PermanentError unless this app itself turns the alert away.
+        """
         ...
 
 

@@ -192,13 +192,14 @@ def _callers(settings: Settings) -> Callers:
 
 
 def _front_door(settings: Settings) -> FrontDoor:
-    if settings.alert_issuer:
-        return NoFrontDoor(
-            "EBB_ALERT_ISSUER asks for a token that only Azure's action groups are given"
-        )
     if not settings.callback_url or not settings.callback_key:
         return NoFrontDoor("EBB_CALLBACK_URL and EBB_CALLBACK_KEY are not both set")
-    return WebFrontDoor(settings.callback_url, settings.callback_key, ca_file=settings.ca_file)
+    return WebFrontDoor(
+        settings.callback_url,
+        settings.callback_key,
+        guarded=bool(settings.alert_issuer),
+        ca_file=settings.ca_file,
+    )
 
 
 def _factory(settings: Settings, credential: TokenCredential) -> Factory:

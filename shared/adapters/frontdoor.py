@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from shared.errors import EbbError, PermanentError, TransientError
 
 TIMEOUT_S = 10.0  # as long as Azure's action groups wait
+PROBLEM = "application/problem+json"  # what this app's own refusals are, and no platform's
+_UNGUARDED = "the app that answers there does not have this EBB_ALERT_ISSUER: restart or publish it"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ADVICE: dict[int, str] = {
     **dict.fromkeys(_REDIRECTS, "redirects are not followed: name the end in EBB_CALLBACK_URL"),
@@ -22,7 +24,10 @@ _ADVICE: dict[int, str] = {
 class WebFrontDoor:
     closed = ""
 
-    def __init__(self, url: str, key: str, *, ca_file: str | None = None) -> None:
+    def __init__(
+        self, url: str, key: str, *, guarded: bool = False, ca_file: str | None = None
+    ) -> None:
+        self.guarded = guarded
         self._address = f"{url}/api/alerts"
         self._key = key
         self._ca_file = ca_file
@@ -30,13 +35,17 @@ class WebFrontDoor:
     def alert(self, text: str) -> None:
         doing = f"posting an alert to {self._address}"
         try:
-            status = self._posted(text.encode())
+            status, is_ours = self._posted(text.encode())
         except (OSError, HTTPException) as error:
             raise TransientError(f"{doing}: no answer ({type(error).__name__})") from error
-        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+        if self.guarded and taken:
+            raise PermanentError(f"{doing}: answered {status} without a token; {_UNGUARDED}")
+        turned_away = self.guarded and is_ours and status == HTTPStatus.UNAUTHORIZED
+        if not taken and not turned_away:
             raise _error_for(doing, status)
 
-    def _posted(self, data: bytes) -> int:
+    def _posted(self, data: bytes) -> tuple[int, bool]:
         """Without following redirects: the key is for this address."""
         parts = urlsplit(self._address)
         connection = self._connection(parts.scheme, parts.netloc)
@@ -44,7 +53,8 @@ class WebFrontDoor:
         headers = {"content-type": "application/json", "x-functions-key": self._key}
         try:
             connection.request("POST", parts.path, body=data, headers=headers)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.headers.get_content_type() == PROBLEM
         finally:
             connection.close()
 
@@ -57,6 +67,8 @@ class WebFrontDoor:
 
 class NoFrontDoor:
     """Nothing can be posted, and why."""
+
+    guarded = False
 
     def __init__(self, closed: str) -> None:
         self.closed = closed

@@ -124,6 +124,8 @@ class Examining:
         ports.front_door.alert(
             harmless_message(name, ports.sources.account, now_s=ports.clock.now_s())
         )
+        if ports.front_door.guarded:
+            return "an alert without a token is turned away; one with a token is not examined"
         latest = ports.incidents.latest(limit=INCIDENTS_MAX)
         found = next((each for each in latest if name in each.text), None)
         if found is None:

@@ -293,6 +293,18 @@ def test_alerts_that_cannot_arrive_are_named_with_their_cure(
 
 
 @pytest.mark.usefixtures("green")
+def test_a_front_door_that_asks_for_a_token_is_seen_to_ask(deployment: Deployment) -> None:
+    """The app refuses the test alert by its own 401, and not the host for its key."""
+    guard = {"EBB_ALERT_ISSUER": "https://issuer.test", "EBB_ALERT_AUDIENCE": "ebb"}
+    found = deployment.findings(**guard)
+    assert faulty(found) == []
+    assert "turned away" in found["alerts"]["seen"]
+    found = deployment.findings(**guard, EBB_CALLBACK_KEY="rotated")
+    assert faulty(found) == ["alerts"]
+    assert "function key" in found["alerts"]["seen"]
+
+
+@pytest.mark.usefixtures("green")
 def test_a_bad_setting_is_told_before_anything_is_looked_at(deployment: Deployment) -> None:
     """All at once, each with what to write instead."""
     with pytest.raises(Answered) as caught:

@@ -76,8 +76,11 @@ class OwnDoor:
     behind: Ports
     taken: list[Taken]
     closed: str = ""
+    guarded: bool = False
 
     def alert(self, text: str) -> None:
+        if self.guarded:
+            return
         self.taken.append(Alerting(self.behind).take(text))
 
 
@@ -329,6 +332,16 @@ def test_a_front_door_that_refuses_is_a_fault(world: World) -> None:
     found = examined(failing("front_door", "alert")(ports))
     assert at_fault(found) == ["alerts"]
     assert found["alerts"].seen == REFUSED
+
+
+def test_a_front_door_that_asks_for_a_token_is_sound_and_says_what_was_not_seen(
+    world: World,
+) -> None:
+    """It turned the test alert away, so nothing of it can be recorded."""
+    door = OwnDoor(world.ports, [], guarded=True)
+    found = examined(replace(world.ports, front_door=door))["alerts"]
+    assert found.verdict is Verdict.SOUND
+    assert "one with a token is not examined" in found.seen
 
 
 def test_why_alerts_are_not_examined_is_told(world: World) -> None:

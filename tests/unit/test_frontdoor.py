@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from shared.adapters.frontdoor import NoFrontDoor, WebFrontDoor
+from shared.adapters.frontdoor import PROBLEM, WebFrontDoor
 from shared.domain.alerts import Condition, harmless_message, parse_alert
 from shared.errors import EbbError, PermanentError, TransientError
 from shared.ports import FrontDoor
@@ -27,6 +27,7 @@ class Outside:
     """An address on loopback that keeps what it was told and answers as a test likes."""
 
     status: int = 202
+    media: str = "text/plain"
     got: list[tuple[str, str | None, str]] = field(default_factory=list)
     url: str = ""
 
@@ -41,6 +42,7 @@ def outside() -> Iterator[Outside]:
             made.got.append((self.path, self.headers["x-functions-key"], body))
             self.send_response(made.status)
             self.send_header("location", f"{made.url}/elsewhere")
+            self.send_header("content-type", made.media)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -111,16 +113,33 @@ def test_without_address_or_key_the_front_door_is_closed() -> None:
     assert of_settings(EBB_CALLBACK_URL="https://a.test", EBB_CALLBACK_KEY=KEY).closed == ""
 
 
-def test_where_alerts_must_bring_a_token_the_front_door_is_closed() -> None:
-    """Ebb has no such token, and an alert without one is refused unread."""
-    door = of_settings(
-        EBB_CALLBACK_URL="https://a.test",
-        EBB_CALLBACK_KEY=KEY,
-        EBB_ALERT_ISSUER="https://issuer.test",
-        EBB_ALERT_AUDIENCE="ebb",
-    )
-    assert isinstance(door, NoFrontDoor)
-    assert "EBB_ALERT_ISSUER" in door.closed
+def test_where_alerts_must_bring_a_token_the_front_door_is_guarded() -> None:
+    """Ebb has no such token; it can still see whether it is asked for one."""
+    guard = {"EBB_ALERT_ISSUER": "https://issuer.test", "EBB_ALERT_AUDIENCE": "ebb"}
+    place = {"EBB_CALLBACK_URL": "https://a.test", "EBB_CALLBACK_KEY": KEY}
+    assert of_settings(**place, **guard).guarded
+    assert not of_settings(**place).guarded
+    assert of_settings(**guard).closed != ""
+
+
+@pytest.mark.parametrize(
+    ("status", "media", "told"),
+    [
+        (202, PROBLEM, "without a token; the app that answers there does not have this"),
+        (401, "text/plain", "no longer, this app's function key"),
+        (403, PROBLEM, "something in front of the app"),
+    ],
+    ids=["taken", "turned away by the platform", "another refusal"],
+)
+def test_a_guarded_front_door_turns_an_alert_away_itself(
+    outside: Outside, status: int, media: str, told: str
+) -> None:
+    """By the app's own 401; whatever else comes, Azure's alerts would meet as well."""
+    outside.status, outside.media = 401, PROBLEM
+    WebFrontDoor(outside.url, KEY, guarded=True).alert("an alert")
+    outside.status, outside.media = status, media
+    with pytest.raises(PermanentError, match=told):
+        WebFrontDoor(outside.url, KEY, guarded=True).alert("an alert")
 
 
 def test_the_doctors_message_is_a_real_alert_that_holds_nothing() -> None:
