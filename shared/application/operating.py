@@ -54,12 +54,20 @@ class Status:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds left at the present share; None while nothing is granted or known."""
+        """Seconds left; None while nothing is granted or known.
+
+        At the present share, which workers use nearly all of; runs of a factory do not, so of
+        those at their own pace since the start.
+        """
         progress = self.progress
         if progress is None or not progress.surveyed or not progress.ru_per_document:
             return None
         if self.migration.state is not MigrationState.RUNNING or self.share_ru_per_s <= 0:
             return None
+        if self.spec.engine != "embedded":
+            proven = progress.documents_proven - progress.documents_before
+            taken_s = self.now_s - progress.started_at_s
+            return taken_s * progress.documents_left / proven if proven else None
         ru = progress.documents_left * progress.ru_per_document
         return remaining_s(ru, self.share_ru_per_s)
 

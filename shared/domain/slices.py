@@ -305,6 +305,8 @@ class Progress:
     forecast_s: float | None = None
     forecast_ru: float = 0.0
     """What it was to cost, by what was measured when the forecast was made."""
+    documents_before: int = 0
+    """Of those proven, the ones of cycles before this."""
     started_at_s: float = 0.0
     completed_at_s: float = 0.0
     fingerprint: str = ""
@@ -312,7 +314,14 @@ class Progress:
 
     def in_next_cycle(self, now_s: float) -> Progress:
         """The totals go on; survey and forecast are made anew for what became cold since."""
-        return replace(self, surveyed=False, forecast_s=None, forecast_ru=0.0, started_at_s=now_s)
+        return replace(
+            self,
+            surveyed=False,
+            forecast_s=None,
+            forecast_ru=0.0,
+            documents_before=self.documents_proven,
+            started_at_s=now_s,
+        )
 
     @property
     def documents_left(self) -> int:

@@ -112,6 +112,7 @@ def test_what_is_expected_is_counted_anew_in_each_cycle() -> None:
     assert after.documents_left == 3
     assert after.documents_expected == 6
     assert after.started_at_s == begun_s
+    assert after.documents_before == progress.documents_proven
     assert after.ru_per_document == progress.ru_per_document
     turn(world, deliveries=0)
     forecast = world.ports.ledger.progress("sim")

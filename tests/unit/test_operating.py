@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.board import BOARD_VALID_S, Grant
+from shared.domain.forecast import USED_SHARE
 from shared.domain.pulse import STALLED_AFTER_S, Pulse
 from shared.domain.slices import MigrationState
 from shared.domain.spec import NO_STUB
 from shared.errors import Invalid, NotFound, Refused, WrongState
-from shared.ports import Remembered
+from shared.ports import Change, Remembered
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import START_S, World, make_world
 
@@ -190,6 +191,36 @@ def test_a_migration_waits_for_those_it_comes_after(world: World) -> None:
     world.calm.controller.tick()
     assert world.ports.ledger.progress("sim") is not None
     assert world.ports.ledger.progress("second") is None
+
+
+def test_what_runs_of_a_factory_have_left_is_told_by_their_own_pace(world: World) -> None:
+    """Not by a share, of which they use a part; of a schedule, by this cycle's documents alone."""
+    operating, ledger = world.calm.operating, world.ports.ledger
+    world.source.put("doc", ts=START_S - 200 * 86_400, body=1)
+    operating.apply(SPEC)
+    operating.start("sim")
+    world.calm.controller.tick()
+    progress = ledger.progress("sim")
+    assert progress is not None
+    begun_s = world.clock.now_s() - 100.0
+    done = replace(
+        progress,
+        documents_expected=130,
+        documents_before=90,
+        documents_proven=100,
+        ru_per_document=5.0,
+        started_at_s=begun_s,
+    )
+    ledger.commit("sim", Change(progress=done))
+    embedded = operating.status("sim")
+    assert embedded.eta_s == pytest.approx(150 / (embedded.share_ru_per_s * USED_SHARE))
+    by_factory = replace(ledger.migration("sim"), spec_text=SPEC + "engine: adf\n")
+    ledger.put_migration(by_factory)
+    assert operating.status("sim").eta_s == pytest.approx(300.0)
+    progress = ledger.progress("sim")
+    assert progress is not None
+    ledger.commit("sim", Change(progress=replace(progress, documents_before=100)))
+    assert operating.status("sim").eta_s is None
 
 
 def test_health_says_when_nobody_decides(world: World) -> None:
