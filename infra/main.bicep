@@ -59,7 +59,7 @@ param coldAfterDays int = 90
 @maxValue(365)
 param keepDeletedDays int = 30
 
-@description('Whether retention policies and legal holds can be set on single archived blobs. Cannot be turned off again.')
+@description('Whether retention policies and legal holds can be set on single archived blobs. Only at the first deployment: Azure takes it for a new container alone, and never takes it off again.')
 param archiveImmutability bool = false
 
 @description('Whether to make a Data Factory for specs with "engine: adf".')
@@ -103,8 +103,11 @@ param throttledRequestsMax int = 100
 @minValue(0)
 param monthlyBudget int = 50
 
-@description('First day of a month from which the budget counts. Azure refuses to move it later: keep the first value.')
-param budgetStartDate string = utcNow('yyyy-MM-01')
+@description('First day of a month (2026-01-01) from which the budget counts. Azure refuses to move it later: keep the first value, which is an output; empty the first time.')
+param budgetStartDate string = ''
+
+@description('Leave it: the first day of the month in which this is deployed.')
+param thisMonth string = utcNow('yyyy-MM-01')
 
 @description('Days for which logs are kept.')
 @minValue(30)
@@ -141,8 +144,11 @@ param metricSettleS int = 60
 @description('Issuer of the Entra tokens that alerts must bring, https://login.microsoftonline.com/TENANT/v2.0; empty: the function key is all that is asked.')
 param alertTokenIssuer string = ''
 
-@description('Audience of those tokens: the application id of a secure webhook. Needed with an issuer.')
+@description('Audience of those tokens: the application id that the secure webhook asks them for. Needed with an issuer.')
 param alertTokenAudience string = ''
+
+@description('Object id of that application registration. Needed with an issuer.')
+param alertTokenObjectId string = ''
 
 @description('Who is told of halts and completions: JSON, from names that specs use to addresses. Addresses may carry keys of their own, so it is handed over as a secret.')
 @secure()
@@ -152,6 +158,7 @@ param webhooks string = ''
 param fetchFunctionKey bool = false
 
 var account = split(cosmosAccountId, '/')
+var budgetFrom = empty(budgetStartDate) ? thisMonth : budgetStartDate
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -218,9 +225,13 @@ module storage 'modules/storage.bicep' = {
   }
 }
 
+// After the roles: the account takes one change at a time.
 module endpoints 'modules/endpoints.bicep' = if (privateNetworking) {
   name: 'ebb-endpoints'
   scope: group
+  dependsOn: [
+    cosmos
+  ]
   params: {
     location: location
     tags: tags
@@ -251,7 +262,13 @@ module monitoring 'modules/monitoring.bicep' = {
   }
 }
 
-module cosmos 'modules/account.bicep' = {
+resource source 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' existing = {
+  name: account[8]
+  scope: resourceGroup(account[2], account[4])
+}
+
+// A deployment of its own in the account's resource group, made only where something is to be changed there.
+module cosmos 'modules/account.bicep' = if (assignAccountRoles || enableAccountDiagnostics) {
   name: 'ebb-account-${suffix}'
   scope: resourceGroup(account[2], account[4])
   params: {
@@ -283,7 +300,7 @@ module pipeline 'modules/pipeline.bicep' = if (deployFactory) {
   params: {
     factoryName: deployFactory ? factory.outputs.name : ''
     blobEndpoint: storage.outputs.archiveBlobEndpoint
-    cosmosEndpoint: cosmos.outputs.endpoint
+    cosmosEndpoint: source.properties.documentEndpoint
   }
 }
 
@@ -307,7 +324,7 @@ module app 'modules/app.bicep' = {
     subnetId: privateNetworking ? network.outputs.appSubnetId : ''
     instanceMemoryMb: instanceMemoryMb
     instancesMax: instancesMax
-    cosmosEndpoint: cosmos.outputs.endpoint
+    cosmosEndpoint: source.properties.documentEndpoint
     cosmosAccountId: cosmosAccountId
     logWorkspaceId: enableAccountDiagnostics ? monitoring.outputs.workspaceCustomerId : ''
     logsEndpoint: logsEndpoint
@@ -335,6 +352,9 @@ module alerts 'modules/alerts.bicep' = if (enableAlerts) {
     cosmosAccountId: cosmosAccountId
     emails: alertEmails
     fetchFunctionKey: fetchFunctionKey
+    tokenIssuer: alertTokenIssuer
+    tokenAudience: alertTokenAudience
+    tokenObjectId: alertTokenObjectId
     capacityRuPerS: accountCapacityRuPerS
     ceilingPercent: ceilingPercent
     throttledRequestsMax: throttledRequestsMax
@@ -346,7 +366,7 @@ module budget 'modules/budget.bicep' = if (monthlyBudget > 0) {
   scope: group
   params: {
     amount: monthlyBudget
-    startDate: budgetStartDate
+    startDate: budgetFrom
     emails: alertEmails
   }
 }
@@ -358,6 +378,8 @@ output EBB_URL string = app.outputs.url
 output EBB_PRINCIPAL_ID string = identity.outputs.principalId
 output EBB_STATE_ACCOUNT string = storage.outputs.stateName
 output EBB_ARCHIVE_ACCOUNT string = storage.outputs.archiveName
-output EBB_COSMOS_ENDPOINT string = cosmos.outputs.endpoint
+output EBB_COSMOS_ENDPOINT string = source.properties.documentEndpoint
 output EBB_LOG_WORKSPACE_ID string = monitoring.outputs.workspaceCustomerId
 output EBB_FACTORY_NAME string = deployFactory ? factory.outputs.name : ''
+output EBB_FACTORY_PRINCIPAL_ID string = deployFactory ? factory.outputs.principalId : ''
+output EBB_BUDGET_START_DATE string = budgetFrom

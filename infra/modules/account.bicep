@@ -25,8 +25,9 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' existing = {
   name: accountName
 }
 
-// Reading documents; writing only where retiring is allowed. The name says nothing of which of the two,
+// Reading documents; writing only where retiring is allowed. One after the other, as the account takes them. The name says nothing of which of the two,
 // so that turning enableRetire off takes the greater role away instead of leaving it beside the smaller.
+@batchSize(1)
 resource appData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [for path in scopes: if (assignRoles) {
   parent: account
   name: guid(account.id, appPrincipalId, path)
@@ -38,9 +39,13 @@ resource appData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-
 }]
 
 // The factory's Copy reads slices; it never writes to the account.
+@batchSize(1)
 resource factoryData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [for path in scopes: if (assignRoles && !empty(factoryPrincipalId)) {
   parent: account
   name: guid(account.id, factoryPrincipalId, path)
+  dependsOn: [
+    appData
+  ]
   properties: {
     roleDefinitionId: '${account.id}/sqlRoleDefinitions/${dataReader}'
     principalId: factoryPrincipalId
@@ -74,5 +79,3 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
     ]
   }
 }
-
-output endpoint string = account.properties.documentEndpoint

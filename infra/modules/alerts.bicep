@@ -17,6 +17,12 @@ param cosmosAccountId string
 param emails array
 @description('Whether the function key can be fetched; otherwise only people are told.')
 param fetchFunctionKey bool
+@description('Issuer of the tokens that alerts must bring; empty: the function key is all.')
+param tokenIssuer string
+@description('Application id for which they are asked.')
+param tokenAudience string
+@description('Object id of that application registration.')
+param tokenObjectId string
 @description('RU/s the account can do.')
 param capacityRuPerS int
 @description('Percent of it.')
@@ -24,6 +30,10 @@ param ceilingPercent int
 @description('429s in five minutes.')
 param throttledRequestsMax int
 
+// The receiver of a function brings the key alone; the one of a secure webhook a token as well.
+var address = 'https://${app.properties.defaultHostName}/api/alerts?code=${listKeys('${app.id}/host/default', '2024-11-01').functionKeys.default}'
+var byKey = fetchFunctionKey && empty(tokenIssuer)
+var byToken = fetchFunctionKey && !empty(tokenIssuer)
 var cosmosNamespace = 'Microsoft.DocumentDB/databaseAccounts'
 
 resource app 'Microsoft.Web/sites@2024-11-01' existing = {
@@ -43,13 +53,24 @@ resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
       emailAddress: address
       useCommonAlertSchema: true
     }]
-    azureFunctionReceivers: fetchFunctionKey ? [
+    azureFunctionReceivers: byKey ? [
       {
         name: 'ebb'
         functionAppResourceId: app.id
         functionName: 'alerts'
-        httpTriggerUrl: 'https://${app.properties.defaultHostName}/api/alerts?code=${listKeys('${app.id}/host/default', '2024-11-01').functionKeys.default}'
+        httpTriggerUrl: address
         useCommonAlertSchema: true
+      }
+    ] : []
+    webhookReceivers: byToken ? [
+      {
+        name: 'ebb'
+        serviceUri: address
+        useCommonAlertSchema: true
+        useAadAuth: true
+        objectId: tokenObjectId
+        identifierUri: 'api://${tokenAudience}'
+        tenantId: split(tokenIssuer, '/')[3]
       }
     ] : []
   }

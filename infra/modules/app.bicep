@@ -86,7 +86,6 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
       remoteDebuggingEnabled: false
     }
@@ -164,18 +163,16 @@ var settings = {
   EBB_JANITOR_SCHEDULE: janitorSchedule
 }
 
-resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
+// Written once, by the one or by the other: between two writes the settings would be without the key, and the host restarts.
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = if (!fetchFunctionKey) {
   parent: app
   name: 'appsettings'
   properties: settings
 }
 
-// The key exists once the host has started with the settings above.
+// The key exists once the host has started with the settings above, which an earlier deployment wrote.
 module callback 'callback.bicep' = if (fetchFunctionKey) {
   name: 'ebb-callback'
-  dependsOn: [
-    appSettings
-  ]
   params: {
     appName: app.name
     settings: settings

@@ -1,5 +1,11 @@
 # What is watched from outside, and who is told: the app itself, which makes room, and people.
 locals {
+  by_key   = var.fetch_function_key && var.alert_token_issuer == ""
+  by_token = var.fetch_function_key && var.alert_token_issuer != ""
+
+  # The receiver of a function brings the key alone; the one of a secure webhook a token as well.
+  alerts_address = "[concat('https://${azurerm_function_app_flex_consumption.ebb.default_hostname}/api/alerts?code=', listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default)]"
+
   cosmos_namespace = "Microsoft.DocumentDB/databaseAccounts"
   action_group_id  = "${azurerm_resource_group.ebb.id}/providers/Microsoft.Insights/actionGroups/ag-ebb-${local.suffix}"
 }
@@ -32,9 +38,18 @@ resource "azurerm_resource_group_template_deployment" "action_group" {
           name                  = "ebb"
           functionAppResourceId = app.id
           functionName          = "alerts"
-          httpTriggerUrl        = "[concat('https://${app.default_hostname}/api/alerts?code=', listKeys('${app.id}/host/default', '2024-11-01').functionKeys.default)]"
+          httpTriggerUrl        = local.alerts_address
           useCommonAlertSchema  = true
-        } if var.fetch_function_key]
+        } if local.by_key]
+        webhookReceivers = [for issuer in [var.alert_token_issuer] : {
+          name                 = "ebb"
+          serviceUri           = local.alerts_address
+          useCommonAlertSchema = true
+          useAadAuth           = true
+          objectId             = var.alert_token_object_id
+          identifierUri        = "api://${var.alert_token_audience}"
+          tenantId             = split("/", issuer)[3]
+        } if local.by_token]
       }
     }]
   })

@@ -1,6 +1,7 @@
 # The function app on Flex Consumption, and every setting that shared/settings.py reads.
 locals {
-  app_host = "func-ebb-${local.suffix}.azurewebsites.net"
+  has_webhooks = nonsensitive(var.webhooks != "")
+  app_host     = "func-ebb-${local.suffix}.azurewebsites.net"
 
   settings = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING = "ClientId=${azurerm_user_assigned_identity.app.client_id};Authorization=AAD"
@@ -13,7 +14,7 @@ locals {
     EBB_ARCHIVE_STORAGE                       = ""
     EBB_ARCHIVE_STORAGE__accountName          = azurerm_storage_account.archive.name
     EBB_STORAGE_SUFFIX                        = "core.windows.net"
-    EBB_COSMOS_ENDPOINT                       = data.azurerm_cosmosdb_account.source.endpoint
+    EBB_COSMOS_ENDPOINT                       = local.cosmos_endpoint
     EBB_COSMOS_RESOURCE_ID                    = var.cosmos_account_id
     EBB_MANAGEMENT_ENDPOINT                   = "https://management.azure.com"
     EBB_LOG_WORKSPACE_ID                      = var.enable_account_diagnostics ? azurerm_log_analytics_workspace.ebb.workspace_id : ""
@@ -92,9 +93,10 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   ]
 }
 
-# The function key with which runs of the factory call the app, and the doctor tries the way of alerts: kept in the app's settings, shown nowhere.
+# All settings once more, by ARM: azurerm adds an AzureWebJobsStorage without a key, which host and Ebb would both prefer to the
+# identity. And the function key with which runs of the factory call the app, and the doctor tries the way of alerts, is
+# fetched by ARM itself: kept in the app's settings, shown nowhere.
 resource "azurerm_resource_group_template_deployment" "callback" {
-  count               = var.fetch_function_key ? 1 : 0
   name                = "ebb-callback"
   resource_group_name = azurerm_resource_group.ebb.name
   deployment_mode     = "Incremental"
@@ -102,19 +104,24 @@ resource "azurerm_resource_group_template_deployment" "callback" {
   template_content = jsonencode({
     "$schema"      = local.arm_schema
     contentVersion = "1.0.0.0"
-    parameters     = { webhooks = { type = "securestring" } }
+    parameters     = local.has_webhooks ? { webhooks = { type = "securestring" } } : {}
     resources = [{
       type       = "Microsoft.Web/sites/config"
       apiVersion = "2024-11-01"
       name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
       properties = merge(local.settings, {
         APPLICATIONINSIGHTS_CONNECTION_STRING = azurerm_application_insights.ebb.connection_string
-        EBB_WEBHOOKS                          = "[parameters('webhooks')]"
-        EBB_CALLBACK_KEY                      = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default]"
+        EBB_WEBHOOKS                          = local.has_webhooks ? "[parameters('webhooks')]" : ""
+        EBB_CALLBACK_KEY                      = var.fetch_function_key ? "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default]" : ""
       })
     }]
   })
 
   # A template stays readable among the group's deployments; a secure parameter does not.
-  parameters_content = jsonencode({ webhooks = { value = var.webhooks } })
+  parameters_content = jsonencode(local.has_webhooks ? { webhooks = { value = var.webhooks } } : {})
+
+  # Whatever azurerm writes to the app, it writes its own settings as well.
+  lifecycle {
+    replace_triggered_by = [azurerm_function_app_flex_consumption.ebb]
+  }
 }

@@ -16,7 +16,7 @@ locals {
     }) }),
     merge(local.cosmos, { properties = merge(local.cosmos.properties, {
       parameters = merge(local.cosmos.properties.parameters, {
-        accountEndpoint = { type = "String", defaultValue = data.azurerm_cosmosdb_account.source.endpoint }
+        accountEndpoint = { type = "String", defaultValue = local.cosmos_endpoint }
       })
     }) }),
   ]

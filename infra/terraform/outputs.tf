@@ -36,7 +36,7 @@ output "ebb_archive_account" {
 
 output "ebb_cosmos_endpoint" {
   description = "Address of the source."
-  value       = data.azurerm_cosmosdb_account.source.endpoint
+  value       = local.cosmos_endpoint
 }
 
 output "ebb_log_workspace_id" {
@@ -47,4 +47,14 @@ output "ebb_log_workspace_id" {
 output "ebb_factory_name" {
   description = "Name of the factory; empty: there is none."
   value       = var.deploy_factory ? azurerm_data_factory.ebb[0].name : ""
+}
+
+output "ebb_factory_principal_id" {
+  description = "Who the factory is; empty: there is none."
+  value       = var.deploy_factory ? azurerm_data_factory.ebb[0].identity[0].principal_id : ""
+}
+
+output "ebb_budget_start_date" {
+  description = "From when the budget counts; give the same again."
+  value       = var.budget_start_date
 }

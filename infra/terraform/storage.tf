@@ -35,6 +35,11 @@ resource "azurerm_storage_account" "state" {
       days = 7
     }
   }
+
+  # The ledger: another redundancy would make it anew.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "azurerm_storage_container" "package" {
@@ -85,6 +90,11 @@ resource "azurerm_storage_account" "archive" {
       allow_protected_append_writes = false
     }
   }
+
+  # Perhaps the only copy by now: another redundancy, or immutability turned on later, would make it anew.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "azurerm_storage_container" "archive" {
@@ -92,6 +102,11 @@ resource "azurerm_storage_container" "archive" {
   name                  = each.value
   storage_account_id    = azurerm_storage_account.archive.id
   container_access_type = "private"
+
+  # A name taken out of archive_containers must not take its blobs along.
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 # Online tiers only: a proof must be able to read every blob at once. Versions are what staging leaves behind.

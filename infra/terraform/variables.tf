@@ -114,7 +114,7 @@ variable "keep_deleted_days" {
 }
 
 variable "archive_immutability" {
-  description = "Whether retention policies and legal holds can be set on single archived blobs. Cannot be turned off again."
+  description = "Whether retention policies and legal holds can be set on single archived blobs. Only at the first deployment: Azure takes it for a new account alone, and never takes it off again."
   type        = bool
   default     = false
 }
@@ -280,7 +280,13 @@ variable "alert_token_issuer" {
 }
 
 variable "alert_token_audience" {
-  description = "Audience of those tokens: the application id of a secure webhook. Needed with an issuer."
+  description = "Audience of those tokens: the application id that the secure webhook asks them for. Needed with an issuer."
+  type        = string
+  default     = ""
+}
+
+variable "alert_token_object_id" {
+  description = "Object id of that application registration. Needed with an issuer."
   type        = string
   default     = ""
 }

@@ -89,8 +89,8 @@ class Examining:
             self._alerts,
             (
                 "Azure Monitor's alerts take the same way with the same key: check "
-                "EBB_CALLBACK_URL and what stands in front of the app, then provision again, "
-                "which fetches the key anew. Ebb keeps to the readings without"
+                "EBB_CALLBACK_URL and what stands in front of the app, then run 'azd provision "
+                "--no-state', which fetches the key anew. Ebb keeps to the readings without"
             ),
         )
 

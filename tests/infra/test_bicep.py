@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.infra.templates import BICEP, INFRA, QUOTED, calls, code, outputs, parameters, text
 
@@ -145,3 +146,21 @@ def test_the_workflow_hands_over_every_variable_that_azd_takes() -> None:
     assert {name: given[name].rpartition(" || ")[2] for name in switches} == {
         name: f"'{default}'" for name, default in switches.items()
     }
+
+
+def test_an_azd_that_would_remove_the_accounts_group_is_refused() -> None:
+    """Before 1.24.1 `azd down` took every group that a deployment wrote to."""
+    told = yaml.safe_load(text(INFRA.parent / "azure.yaml"))
+    assert told["requiredVersions"] == {"azd": ">= 1.24.1"}
+
+
+def test_a_budgets_first_month_is_handed_in_again() -> None:
+    """Azure moves it never, and a month later `utcNow` tells another."""
+    given = json.loads(text(INFRA / "main.parameters.json"))["parameters"]
+    assert given["budgetStartDate"]["value"] == "${EBB_BUDGET_START_DATE=}"
+    assert "output EBB_BUDGET_START_DATE string = budgetFrom" in text(MAIN)
+
+
+def test_flex_consumption_is_given_no_setting_of_the_site_that_it_refuses() -> None:
+    """The whole deployment would fail by it."""
+    assert "ftpsState" not in text(INFRA / "modules" / "app.bicep")

@@ -289,7 +289,7 @@ def test_alerts_that_cannot_arrive_are_named_with_their_cure(
         found = deployment.findings(**{setting: wrong[setting]})
     assert faulty(found) == ["alerts"]
     assert told in found["alerts"]["seen"]
-    assert "provision again" in found["alerts"]["advice"]
+    assert "azd provision --no-state" in found["alerts"]["advice"]
 
 
 @pytest.mark.usefixtures("green")
