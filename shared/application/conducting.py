@@ -136,7 +136,7 @@ class _Step:
         if not run.live:
             self._ended(target, run)
             return None
-        if self._now_s - run.started_at_s > RUN_S_MAX:
+        if self._now_s - (run.started_at_s or note.ordered_at_s) > RUN_S_MAX:
             self._tell(f"run {run.id} of slice {target.id} took over {RUN_S_MAX:.0f} s")
             self._cancel(target, "it took too long")
             return None
@@ -265,14 +265,15 @@ class _Step:
         Each tick sets the same totals anew, before any minute is old enough to be believed.
         """
         note = target.run or RunNote(ordered_at_s=run.started_at_s)
+        begun_s = run.started_at_s or note.ordered_at_s
         ended_s = note.copied_at_s or run.ended_at_s or self._now_s
         documents = note.documents or target.documents_planned
         ru = documents * self._view.progress.ru_per_document * METERED_PART
-        span_s = max(1.0, ended_s - run.started_at_s, ru / max(1.0, self._allowed_ru_per_s))
+        span_s = max(1.0, ended_s - begun_s, ru / max(1.0, self._allowed_ru_per_s))
         place = Place(source=self._view.spec.source.name, range_id=target.extent.range.id)
         spent = {
             (minute, place): ru * seconds / span_s
-            for minute, seconds in _minutes(run.started_at_s, ended_s).items()
+            for minute, seconds in _minutes(begun_s, ended_s).items()
         }
         self._ports.metering.add(f"run-{run.id}", spent)
 

@@ -20,8 +20,14 @@ from shared.application.foretelling import note_forecast
 from shared.application.measuring import measure_decision, measure_progress
 from shared.application.notifying import post
 from shared.application.pacer import change_board
-from shared.application.planning import Allowance, AllowanceSpent, Planning, Plans
-from shared.application.retirements import go_on_after_cycles, step
+from shared.application.planning import (
+    Allowance,
+    AllowanceSpent,
+    Planning,
+    Plans,
+    planned_ahead,
+)
+from shared.application.retirements import go_on_after_cycles, retires_now, step
 from shared.application.settling import halt
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
@@ -31,7 +37,7 @@ from shared.domain.receipt import fingerprint, summary_name
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
 from shared.domain.slices import CLAIMS_MAX, Migration, MigrationState, Slice, SliceState
-from shared.domain.spec import MigrationSpec, parse_spec
+from shared.domain.spec import parse_spec
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
 
@@ -39,9 +45,6 @@ MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls 
 RANGES_ON_BOARD_MAX = 500  # of all sources together: the board's row holds no more
 SURVEY_SHARE = 0.1  # of the budget: planning costs a few per cent of what copying costs
 RANGES_IN_JOURNAL_MAX = 10  # the tightest explain a pace; a row per decision stays small
-OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out small
-OPEN_MAX = 24
-AHEAD_S = 60.0  # work for two ticks lies ready, so that a late tick starves nobody
 QUARANTINED_MAX = 20  # more than these is not a few odd documents
 
 
@@ -77,8 +80,10 @@ class Controller:
         actions: dict[str, Any] = {}
         known = begin_cycles(self._ports, self._ports.ledger.migrations(), actions)
         known = go_on_after_cycles(self._ports, known, actions)
-        compared = board.compared(self._ports.clock.now_s())
-        spending = _spending(known, compared | {m.name for m in known if m.retiring})
+        now_s = self._ports.clock.now_s()
+        removing = {m.name for m in known if retires_now(self._ports, m, now_s)}
+        spending = _spending(known, board.compared(now_s) | removing)
+        self._plan_waiting_removals(board, known, spending, actions)
         post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
         if not spending:
@@ -87,7 +92,8 @@ class Controller:
         sources = _by_source(view for m in spending if (view := self._view(m, actions)))
         if not sources:
             return ()
-        decided = [self._decided(source, board) for source in sources]
+        tried = [self._tried(source, board, actions) for source in sources]
+        decided = [each for each in tried if each is not None]
         published = self._publish(held, decided)
         if published is None:
             return ()
@@ -141,6 +147,32 @@ class Controller:
             return ()
         return runs
 
+    def _plan_waiting_removals(
+        self,
+        board: Board,
+        known: tuple[Migration, ...],
+        spending: list[Migration],
+        actions: dict[str, Any],
+    ) -> None:
+        """What has nothing to spend on now takes no share and nobody's turn, and is looked at."""
+        counted = {each.name for each in spending}
+        for each in known:
+            if each.retiring and each.name not in counted:
+                step(self._ports, each, board, actions)
+
+    def _tried(self, source: SourceViews, board: Board, actions: dict[str, Any]) -> _Decided | None:
+        """None where nothing can be decided, which stops this source alone."""
+        try:
+            return self._decided(source, board)
+        except TransientError as error:
+            actions[f"{source.name}.error"] = str(error)
+        except PermanentError as error:
+            actions[f"{source.name}.error"] = str(error)
+            for view in source.views:
+                if _is_running(view):
+                    halt(self._ports, view.migration.name, error)
+        return None
+
     def _decided(self, source: SourceViews, board: Board) -> _Decided:
         observed = self._deciding.decide(source, board)
         budget = observed.decision.budget_ru_per_s * (1 - SURVEY_SHARE)
@@ -193,13 +225,19 @@ class Controller:
 
     def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:
         now_s = min(each.observed.decision.at_s for each in decided)
+        published_at_s = self._ports.clock.now_s()
         named = RANGES_ON_BOARD_MAX // len(decided)
         grants = {each.source.name: _grant(each, named) for each in decided}
 
         def publish(board: Board) -> Board | None:
             if board.controller_token > held.token:
                 return None
-            return board.decided(grants, now_s=now_s, controller_token=held.token)
+            return board.decided(
+                grants,
+                now_s=now_s,
+                controller_token=held.token,
+                published_at_s=published_at_s,
+            )
 
         return change_board(self._ports, publish)
 
@@ -265,7 +303,7 @@ class Controller:
         if all(plan.finished for plan in view.ranges):
             self._finish(view, actions)
         elif share.ru_per_s > 0:
-            ahead = _ahead(view.spec, share)
+            ahead = planned_ahead(view.spec, share)
             actions[f"{name}.planned"] = self._planning.plan(
                 view, grant, batch_documents=share.batch_documents, ahead=ahead, allowance=allowance
             )
@@ -405,11 +443,6 @@ def _demand(view: Plans) -> Demand:
         budget_s=limits.budget_s if embedded else min(limits.budget_s, BURST_S),
         in_flight_max=limits.in_flight_max,
     )
-
-
-def _ahead(spec: MigrationSpec, share: Share) -> int:
-    rounds = 1 + math.ceil(AHEAD_S / spec.slice.budget_s)
-    return min(OPEN_MAX, max(OPEN_MIN, share.in_flight * rounds))
 
 
 def _by_source(views: Iterable[Plans]) -> list[SourceViews]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
-from shared.application.retirements import retirement_shown
+from shared.application.retirements import Retirements, retirement_shown, retires_now
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
 from shared.domain.forecast import remaining_s
@@ -27,6 +27,7 @@ QUARANTINED_SHOWN_MAX = 20
 DECISIONS_MAX = 1_000
 INCIDENTS_SHOWN_MAX = 10
 
+_PACED = {MigrationState.RUNNING, MigrationState.COMPLETED}
 _STARTABLE = {MigrationState.REGISTERED, MigrationState.STOPPED}
 _STOPPABLE = {MigrationState.RUNNING, MigrationState.PAUSED, MigrationState.HALTED}
 _STOPPABLE_SCHEDULED = _STOPPABLE | {MigrationState.COMPLETED}
@@ -187,14 +188,28 @@ class Operating:
         return self._ports.ledger.put_migration(replace(moved, until_s=until_s))
 
     def pause(self, name: str) -> Migration:
-        """Spend nothing more until resumed; what is in hand waits or is given back."""
+        """Spend nothing more until resumed, retiring included; what is in hand is given back."""
+        self._pause_retirement(name, "pause", {MigrationState.RUNNING})
         return self._move(name, "pause", {MigrationState.RUNNING}, MigrationState.PAUSED)
 
     def stop(self, name: str) -> Migration:
         """End the run, and the schedule; what is proven stays, and start goes on from there."""
         spec = parse_spec(self._ports.ledger.migration(name).spec_text)
         allowed = _STOPPABLE if spec.schedule is None else _STOPPABLE_SCHEDULED
+        self._pause_retirement(name, "stop", allowed)
         return self._move(name, "stop", allowed, MigrationState.STOPPED)
+
+    def _pause_retirement(self, name: str, doing: str, allowed: set[MigrationState]) -> None:
+        """Before the migration itself, so that what is paused or stopped spends nothing at all."""
+        migration = self._ports.ledger.migration(name)
+        if migration.state not in allowed and migration.retiring:
+            raise WrongState(
+                f"cannot {doing} {name}: it is {migration.state.value}, and only its retirement "
+                f"goes on; hold that with: ebb retire {name} --pause"
+            )
+        _require(migration, doing, allowed)
+        if migration.retiring:
+            Retirements(self._ports).pause(name)
 
     def resume(self, name: str) -> Migration:
         """Go on after a pause or a halt; quarantined and deadly slices get new attempts."""
@@ -226,7 +241,7 @@ class Operating:
         running = [
             m.name
             for m in self._ports.ledger.migrations()
-            if m.is_at_work
+            if (m.state is MigrationState.RUNNING or retires_now(self._ports, m, now_s))
             and not _has_just_gone_on(m, now_s)
             and not self._waits_for(m, parse_spec(m.spec_text))
         ]
@@ -246,7 +261,8 @@ class Operating:
     def _status(self, migration: Migration) -> Status:
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
-        fresh = migration.is_at_work and now_s < board.valid_until_s
+        watched = migration.is_at_work and now_s < board.valid_until_s
+        fresh = watched and migration.state in _PACED
         spec = parse_spec(migration.spec_text)
         grant = board.grant_for(migration.name)
         waits_for = self._waits_for(migration, spec)
@@ -254,7 +270,7 @@ class Operating:
             pace = f"waiting for {', '.join(waits_for)} to complete"
         else:
             pace = grant.reason if fresh else f"{migration.state.value}: {migration.reason}"
-        pulses = self._ports.memories.recall(spec.source.name).pulses if fresh else {}
+        pulses = self._ports.memories.recall(spec.source.name).pulses if watched else {}
         own = (pulses.get(migration.name), pulses.get(retiring_pulse(migration.name)))
         stalls = [each.since_s for each in own if each and each.is_stalled(now_s)]
         ranges = self._ports.ledger.ranges(migration.name)  # before the slices, see watermark_s

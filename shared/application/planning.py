@@ -5,6 +5,7 @@ It belongs to the controller's tick: every loop here is bounded, whatever the mi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,6 +18,7 @@ from shared.domain.canonical import canonical_document
 from shared.domain.halts import Halt, Halting
 from shared.domain.pacing import DebtBucket
 from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
+from shared.domain.sharing import Share
 from shared.domain.slices import (
     Extent,
     Migration,
@@ -36,6 +38,9 @@ WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
 PROBES_PER_SLICE_MAX = 60  # twice the halvings of a century of seconds; the allowance ends sooner
 SAMPLES = 8  # spread over the cold range, as old documents may be smaller than young ones
 SAMPLE_DOCUMENTS = 5  # one answer costs less than a second of most budgets
+OPEN_MIN = 8  # slices planned ahead of the workers, for those that turn out small
+OPEN_MAX = 24
+AHEAD_S = 60.0  # work for two ticks lies ready, so that a late tick starves nobody
 ID_RU_MIN = 0.1  # of listing one id, where documents are tiny
 LISTING_S_MAX = 45.0  # half of what a board stays valid without the next tick
 RANGES_PER_CHANGE = 90
@@ -359,6 +364,12 @@ def _advanced(plan: RangePlan, window: Window, count: int) -> RangePlan:
     """The frontier behind the window, and the density just met as the guess for the next."""
     span_s = max(1, window.hi_s - max(window.lo_s, plan.earliest_s))
     return replace(plan, frontier_s=window.hi_s, documents_per_s=count / span_s)
+
+
+def planned_ahead(spec: MigrationSpec, share: Share) -> int:
+    """How many slices lie open for the workers while there is more to plan."""
+    rounds = 1 + math.ceil(AHEAD_S / spec.slice.budget_s)
+    return min(OPEN_MAX, max(OPEN_MIN, share.in_flight * rounds))
 
 
 def _open_by_range(slices: tuple[Slice, ...]) -> dict[str, int]:

@@ -466,7 +466,8 @@ def _mark(ports: Ports, name: str) -> None:
         kind = _TOLD.get((retirement.direction, retirement.state))
         if kind is not None:
             mark = f"{retirement.changed_at_s}"
-            marked = marked.noted(kind, mark=mark, now_s=ports.clock.now_s())
+            now_s = ports.clock.now_s()
+            marked = marked.noted(kind, mark=mark, now_s=now_s, halt=retirement.halt)
         if marked == migration:
             return
         try:
@@ -540,6 +541,14 @@ def _gone_on(ports: Ports, migration: Migration, actions: dict[str, Any]) -> Mig
 def _is_behind(retirement: Retirement, migration: Migration) -> bool:
     done = retirement.state is RetirementState.DONE and retirement.direction is Direction.REMOVE
     return done and retirement.until_s < migration.completed_until_s
+
+
+def retires_now(ports: Ports, migration: Migration, now_s: float) -> bool:
+    """Whether something is to be planned, removed or restored, and not all waits for its grace."""
+    if not migration.retiring:
+        return False
+    open_ = ports.ledger.removals(migration.name)
+    return not open_ or any(now_s >= each.retry_at_s for each in open_)
 
 
 def step(ports: Ports, migration: Migration, board: Board, actions: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from shared.application.bundle import Ports
 from shared.application.deciding import SourceViews
 from shared.application.dispatching import next_first
 from shared.application.notifying import note
-from shared.application.planning import Plans
+from shared.application.planning import Plans, planned_ahead
 from shared.application.retirements import waiting_removals
 from shared.domain.board import Activity, Board
 from shared.domain.governor import TOLERATED_SHARE
@@ -21,7 +21,7 @@ from shared.domain.notices import NoticeKind
 from shared.domain.outlook import MINUTES_KEPT
 from shared.domain.pulse import STALLED_AFTER_S, Pulse, beat, retiring_pulse
 from shared.domain.sharing import USEFUL_RU_PER_S, Share
-from shared.domain.slices import SliceState
+from shared.domain.slices import MigrationState, SliceState
 from shared.ports import Incident, IncidentKind, Remembered
 
 COSTLY_FACTOR = 1.5  # of the forecast: documents differ in size, but half as much again is news
@@ -50,7 +50,7 @@ def watch(
     now_s = ports.clock.now_s()
     pulses: dict[str, Pulse] = {}
     for view, share in zip(source.views, shares, strict=True):
-        for each in _efforts(ports, view, board):
+        for each in _efforts(ports, view, share, board):
             pulse = beat(
                 remembered.pulses.get(each.name),
                 mark=each.mark,
@@ -78,11 +78,13 @@ def _told(ports: Ports, view: Plans, effort: _Effort, share: Share, pulse: Pulse
     return replace(pulse, told=True)
 
 
-def _efforts(ports: Ports, view: Plans, board: Board) -> Iterator[_Effort]:
+def _efforts(ports: Ports, view: Plans, share: Share, board: Board) -> Iterator[_Effort]:
     """What a migration gets on with: its copy, and its removal where that runs."""
     now_s = ports.clock.now_s()
     name = view.migration.name
-    yield _Effort(name=name, mark=_mark(view), has_work=_has_work(view, board, now_s))
+    if view.migration.state is MigrationState.RUNNING:
+        has_work = _has_work(view, share, board, now_s)
+        yield _Effort(name=name, mark=_mark(view), has_work=has_work)
     retirement = ports.ledger.retirement(name) if view.migration.retiring else None
     if retirement is None:
         return
@@ -117,10 +119,13 @@ def _mark(view: Plans) -> str:
     return f"{ranges:x} {progress.slices_proven} {progress.attempts_failed}"
 
 
-def _has_work(view: Plans, board: Board, now_s: float) -> bool:
+def _has_work(view: Plans, share: Share, board: Board, now_s: float) -> bool:
     """Whether anything could be done now: not all is hot, quarantined or resting."""
     grant = board.grant_for(view.migration.name)
-    to_plan = any(not p.finished and not grant.is_paused(p.range.id) for p in view.ranges)
+    open_ = sum(s.state is not SliceState.QUARANTINED for s in view.slices)
+    to_plan = open_ < planned_ahead(view.spec, share) and any(
+        not p.finished and not grant.is_paused(p.range.id) for p in view.ranges
+    )
     to_prove = any(s.state in {SliceState.COPIED, SliceState.VALIDATING} for s in view.slices)
     return to_plan or to_prove or bool(next_first(board, view.slices, now_s))
 

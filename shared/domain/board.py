@@ -226,8 +226,19 @@ class Board:
             if other.key != seat.key
         )
 
-    def decided(self, grants: Mapping[str, Grant], *, now_s: float, controller_token: int) -> Board:
-        """With a new decision; what workers and the business told meanwhile stays."""
+    def decided(
+        self,
+        grants: Mapping[str, Grant],
+        *,
+        now_s: float,
+        controller_token: int,
+        published_at_s: float | None = None,
+    ) -> Board:
+        """With a new decision; what workers and the business told meanwhile stays.
+
+        It counts from the oldest observation: a 429 met since was not seen. It is valid from when
+        it is told, as each grant knows when its own reading is too old.
+        """
         return replace(
             self,
             grants={
@@ -236,7 +247,7 @@ class Board:
             }
             | self._told_only(grants, now_s),
             decided_at_s=now_s,
-            valid_until_s=now_s + BOARD_VALID_S,
+            valid_until_s=(now_s if published_at_s is None else published_at_s) + BOARD_VALID_S,
             controller_token=controller_token,
             seats=self.live_seats(now_s),
         )

@@ -393,7 +393,9 @@ class Migration:
         if state is MigrationState.COMPLETED:
             kind = None if self.completed_until_s else kind
             moved = replace(moved, completed_until_s=self.until_s)
-        return moved if kind is None else moved.noted(kind, mark=self.version, now_s=now_s)
+        return (
+            moved if kind is None else moved.noted(kind, mark=self.version, now_s=now_s, halt=halt)
+        )
 
     def reopened(self, until_s: int, *, reason: str, now_s: float) -> Migration:
         """The schedule's next cycle begins; the cold range only ever grows."""
@@ -415,9 +417,11 @@ class Migration:
         """Whether it is complete, or was and is at a later cycle."""
         return self.state is MigrationState.COMPLETED or self.completed_until_s > 0
 
-    def noted(self, kind: NoticeKind, *, mark: str, now_s: float) -> Migration:
+    def noted(
+        self, kind: NoticeKind, *, mark: str, now_s: float, halt: Halt | None = None
+    ) -> Migration:
         """With something to tell people; the same kind and mark are told once."""
-        notice = Notice(id=notice_id(self.uid, kind, mark), kind=kind, at_s=now_s, halt=self.halt)
+        notice = Notice(id=notice_id(self.uid, kind, mark), kind=kind, at_s=now_s, halt=halt)
         return replace(self, notices=with_notice(self.notices, notice))
 
     @property
