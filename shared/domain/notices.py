@@ -143,7 +143,7 @@ _TITLES: Mapping[NoticeKind, str] = {
 _RESUME = "Correct the cause, then run: ebb resume NAME"
 
 WORDS: Mapping[NoticeKind | Halt, tuple[str, str]] = {
-    NoticeKind.HALTED: ("It spends nothing until a person resumes it.", _RESUME),
+    NoticeKind.HALTED: ("It copies nothing until a person resumes it.", _RESUME),
     NoticeKind.COMPLETED: (
         "Every cold document is proven, and the receipts tile the cold range.",
         "Note its fingerprint down somewhere else: ebb status NAME --json",

@@ -104,6 +104,22 @@ def test_a_lease_whose_blob_lost_its_number_is_refused(azurite: AzuriteRooms) ->
 
 
 @pytest.mark.node
+def test_a_lease_whose_blob_was_lost_goes_on_above_its_numbers(
+    azurite: AzuriteRooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board that was written under the old numbers takes the next holder's word."""
+    service, container = azurite.clients.blobs, unique("control-")
+    monkeypatch.setattr(time, "time", lambda: 1_000.5)
+    lease = BlobLease(service, account="a", container=container)
+    for _ in range(3):
+        last = taken(lease)
+        lease.release(last)
+    service.get_blob_client(container, "controller-a").delete_blob()
+    monkeypatch.setattr(time, "time", lambda: 1_090.5)  # three ticks later
+    assert taken(lease).token > last.token
+
+
+@pytest.mark.node
 def test_a_lease_has_the_services_own_bounds(azurite: AzuriteRooms) -> None:
     """Anything else is refused before any call."""
     for duration_s in (14, 61, -1):
