@@ -27,7 +27,12 @@ from shared.application.planning import (
     Plans,
     planned_ahead,
 )
-from shared.application.retirements import go_on_after_cycles, retires_now, step
+from shared.application.retirements import (
+    go_on_after_cycles,
+    halt_retirement,
+    retires_now,
+    step,
+)
 from shared.application.settling import halt
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
@@ -92,8 +97,9 @@ class Controller:
         sources = _by_source(view for m in spending if (view := self._view(m, actions)))
         if not sources:
             return ()
-        tried = [self._tried(source, board, actions) for source in sources]
-        decided = [each for each in tried if each is not None]
+        decided = self._decided_of(sources, board, actions)
+        if not decided:
+            return ()
         published = self._publish(held, decided)
         if published is None:
             return ()
@@ -160,18 +166,28 @@ class Controller:
             if each.retiring and each.name not in counted:
                 step(self._ports, each, board, actions)
 
-    def _tried(self, source: SourceViews, board: Board, actions: dict[str, Any]) -> _Decided | None:
-        """None where nothing can be decided, which stops this source alone."""
-        try:
-            return self._decided(source, board)
-        except TransientError as error:
-            actions[f"{source.name}.error"] = str(error)
-        except PermanentError as error:
-            actions[f"{source.name}.error"] = str(error)
-            for view in source.views:
-                if _is_running(view):
-                    halt(self._ports, view.migration.name, error)
-        return None
+    def _decided_of(
+        self, sources: list[SourceViews], board: Board, actions: dict[str, Any]
+    ) -> list[_Decided]:
+        """A source of which nothing can be decided stops alone; if all do, the tick says why."""
+        decided: list[_Decided] = []
+        trouble: TransientError | None = None
+        for source in sources:
+            try:
+                decided.append(self._decided(source, board))
+            except TransientError as error:
+                trouble = error
+                actions[f"{source.name}.error"] = str(error)
+            except PermanentError as error:
+                actions[f"{source.name}.error"] = str(error)
+                for view in source.views:
+                    if _is_running(view):
+                        halt(self._ports, view.migration.name, error)
+                    if view.migration.retiring:
+                        halt_retirement(self._ports, view.migration.name, error)
+        if trouble is not None and not decided:
+            raise trouble
+        return decided
 
     def _decided(self, source: SourceViews, board: Board) -> _Decided:
         observed = self._deciding.decide(source, board)
