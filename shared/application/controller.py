@@ -87,7 +87,7 @@ class Controller:
         known = go_on_after_cycles(self._ports, known, actions)
         now_s = self._ports.clock.now_s()
         removing = {m.name for m in known if retires_now(self._ports, m, now_s)}
-        spending = _spending(known, board.compared(now_s) | removing)
+        spending = _spending(known, board.compared(now_s) | removing, board.holding)
         self._plan_waiting_removals(board, known, spending, actions)
         post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
@@ -426,13 +426,18 @@ class Completion:
         return True
 
 
-def _spending(known: tuple[Migration, ...], compared: frozenset[str]) -> list[Migration]:
-    """Those running whose predecessors are complete, those compared and those retired."""
+def _spending(
+    known: tuple[Migration, ...], compared: frozenset[str], holding: frozenset[str]
+) -> list[Migration]:
+    """Those running whose predecessors are complete, those compared and those retired.
+
+    Where they are too many, those that were granted nothing let the others pass this time.
+    """
     complete = {m.name for m in known if m.has_completed}
     running = [m for m in known if m.state is MigrationState.RUNNING]
     ready = [m for m in running if set(parse_spec(m.spec_text).after) <= complete]
     ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]
-    ready.sort(key=lambda m: (-m.priority, m.created_at_s, m.name))
+    ready.sort(key=lambda m: (m.name in holding, -m.priority, m.created_at_s, m.name))
     return ready[:MIGRATIONS_RUNNING_MAX]
 
 

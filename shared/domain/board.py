@@ -141,6 +141,14 @@ class Board:
     def budget_ru_per_s(self) -> float:
         return sum(grant.budget_ru_per_s for grant in self.grants.values())
 
+    @property
+    def holding(self) -> frozenset[str]:
+        """Migrations that were granted next to nothing."""
+        shares = (
+            share for grant in self.grants.values() for share in grant.shares_ru_per_s.items()
+        )
+        return frozenset(name for name, ru_per_s in shares if ru_per_s < USEFUL_RU_PER_S)
+
     def source_of(self, migration: str) -> str | None:
         return next((s for s, g in self.grants.items() if migration in g.shares_ru_per_s), None)
 

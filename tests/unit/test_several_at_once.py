@@ -112,6 +112,17 @@ def test_a_retirement_that_waits_takes_no_share(world: World) -> None:
     assert [share.migration for share in entry.shares] == ["new"]
 
 
+def test_migrations_that_hold_let_others_pass(world: World) -> None:
+    """As many as a tick takes, of containers that no metric is told of, and then one more."""
+    world.monitor.place = ("db", "c")
+    for number in range(MANY - 1):
+        started(world, f"silent-{number:02d}", container=f"silent{number}")
+    for _ in range(4):
+        turn(world)
+    started(world, "told", container="c")
+    until_completed(world, ["told"])
+
+
 def test_one_source_that_refuses_stops_itself_alone(world: World) -> None:
     """Its role was taken away; the other goes on, and the refusal is told."""
     started(world, "one", container="closed")
