@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from shared.application.bundle import Ports
 from shared.domain.canonical import digest
@@ -126,7 +126,7 @@ class Inspecting:
     def _fetch(self, expected: Stored, file: BinaryIO, found: Inspection) -> bool:
         """Whether there is anything to read; other bytes than recorded may yet be read."""
         try:
-            stored = self._archive.download(expected.name, file)
+            stored = self._archive.download(expected.name, attended(file, self._keep))
         except NotFound:
             found.faults.append(f"{expected.name} is not there")
             return False
@@ -139,6 +139,21 @@ class Inspecting:
         found.seen[expected.name] = stored
         file.seek(0)
         return True
+
+
+def attended(file: BinaryIO, keep: Callable[[], None]) -> BinaryIO:
+    """The file, with its writer's seat kept at each piece: a download may outlast a seat."""
+    return cast("BinaryIO", _Attended(file, keep))
+
+
+@dataclass(frozen=True, slots=True)
+class _Attended:
+    file: BinaryIO
+    keep: Callable[[], None]
+
+    def write(self, data: bytes, /) -> int:
+        self.keep()
+        return self.file.write(data)
 
 
 def _by_its_own_word(rows: Iterator[Row]) -> Verdict:

@@ -208,7 +208,8 @@ class Operating:
                 f"goes on; hold that with: ebb retire {name} --pause"
             )
         _require(migration, doing, allowed)
-        if migration.retiring:
+        retirement = self._ports.ledger.retirement(name) if migration.retiring else None
+        if retirement is not None and retirement.running:
             Retirements(self._ports).pause(name)
 
     def resume(self, name: str) -> Migration:

@@ -145,10 +145,16 @@ class Deleting:
         absent = written.fate is Fate.ABSENT
         if written.fate is Fate.DONE or (absent and (begun or unheard)):
             return Outcome.MOVED
-        if absent:
-            field.still_mine()
+        field.still_mine()
+        if not absent and self._is_guarded(item):
+            return Outcome.MOVED
         self._withdraw([item])
         return Outcome.GONE if absent else Outcome.CHANGED
+
+    def _is_guarded(self, item: Item) -> bool:
+        """Removed by an earlier attempt, and somebody is bringing it back: the pointer answers."""
+        stands = self._field.find(item.row.key)
+        return stands is not None and pointer_in(stands) == item.pointer
 
     def _withdraw(self, items: Iterable[Item], *, announced: bool = False) -> None:
         pointers = {
@@ -204,8 +210,13 @@ class Undoing:
         field, key = self._field, item.row.key
         guard = self._guard(item)
         written, _ = field.write(lambda: field.source.create(key, guard))
-        stands = written.document if written.fate is Fate.DONE else None
-        return self._by_what_stands(item, stands or field.find(key))
+        stands = written.document if written.fate is Fate.DONE else field.find(key)
+        if stands is None:
+            raise TransientError(
+                f"restoring {item.row.id!r}: it cannot be created though nothing stands under its "
+                "key; if that goes on, another document has a value that must be unique"
+            )
+        return self._by_what_stands(item, stands)
 
     def _not_ours(self, item: Item, pointer: Pointer | None) -> Outcome:
         """Never removed, or deleted by its owner since: at most traces of an attempt are left."""
@@ -234,8 +245,8 @@ class Undoing:
     def _filled(self, item: Item, stub: Document) -> Outcome:
         """The document in the stub's place, unless its owner did something to it meanwhile."""
         field, key = self._field, item.row.key
-        ours = self._guard(item) if is_guard(stub) else stub_of(item, field.spec)
-        if _digest(stub) != digest(canonical_document(ours)):
+        ours = stub_of(item, field.spec)
+        if not is_guard(stub) and _digest(stub) != digest(canonical_document(ours)):
             return Outcome.CHANGED  # its pointer stays: what stands there is still a stub
         if self._deleted and self._pointer(item) != item.pointer:
             field.write(lambda: field.source.remove(key, etag=stub["_etag"]))
@@ -254,10 +265,13 @@ class Undoing:
         written, _ = field.write(lambda: field.source.replace(key, document, etag=etag))
         told = written.document if written.fate is Fate.DONE else None
         if told is not None and _digest(told) != item.row.sha256:
+            place = self._guard(item) if self._deleted else stub_of(item, field.spec)
+            field.write(lambda: field.source.replace(key, place, etag=told["_etag"]))
             raise Halting(
                 Halt.RESTORED_OTHERWISE,
                 f"restoring {item.row.id!r} of slice {field.extent.slice_id}: the source answers "
-                "with another document than was written; its archived version still stands",
+                "with another document than was written, so its place was kept instead; its "
+                "archived version still stands and is read",
             )
         return self._ended(item, told or field.find(key))
 

@@ -57,6 +57,7 @@ from shared.ports import RETIRE_QUEUE, Archive, Change, Protection
 GATE_PROTECTION = "protection"
 GATE_CHANGE_FEED = "change_feed"
 OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED)
+WAITING_MAX = 200  # open in all: those in their grace period hold nobody else up
 OPEN_MAX = 24  # planned ahead of the workers, as for copying
 LOOKED_THROUGH_MAX = 100  # done slices of one tick; empty ones need no removal
 RECEIPTS_READ_MAX = 1_000  # by a dry run, some ten seconds; a worker reads each before it removes
@@ -161,11 +162,15 @@ class Retirements:
             "execute": lambda: self.execute(name, reasons),
             "undo": lambda: self.undo(name),
             "pause": lambda: self.pause(name),
-            "resume": lambda: self.resume(name),
+            "resume": lambda: self.resume(name, reasons),
         }
         if action not in actions:
             advice = f"write one of {', '.join(actions)}"
             fault = Fault(path="$.action", seen=f"saw {action[:40]!r}", advice=advice)
+            raise Invalid("the request", (fault,))
+        if reasons and action not in {"execute", "resume"}:
+            advice = "leave it out, or give it with execute or resume"
+            fault = Fault(path="$.action", seen=f"a reason came with {action}", advice=advice)
             raise Invalid("the request", (fault,))
         return actions[action]()
 
@@ -206,11 +211,15 @@ class Retirements:
     def pause(self, name: str) -> Retirement:
         return self._move(name, "pause", {RetirementState.RUNNING}, RetirementState.PAUSED)
 
-    def resume(self, name: str) -> Retirement:
-        """Go on after a pause or a halt; what failed may try again."""
+    def resume(self, name: str, reasons: Mapping[str, str] | None = None) -> Retirement:
+        """Go on after a pause or a halt, with reasons for gates that closed meanwhile."""
         allowed = {RetirementState.PAUSED, RetirementState.HALTED}
         known = self._known(name)
         _require(known, "resume", allowed)
+        given = _checked(reasons or {})
+        if given:
+            opened = known.opened(given, self._ports.clock.now_s())
+            self._ports.ledger.commit(name, Change(retirement=opened))
         for each in self._ports.ledger.removals(name):
             if each.failures or each.idle_claims:
                 self._ports.ledger.commit(name, Change(removals=(each.forgiven(),)))
@@ -576,7 +585,9 @@ def _planned(ports: Ports, retirement: Retirement) -> int:
         _close(ports, each)
     if strangers:
         return 0
-    room = OPEN_MAX - len(open_)
+    now_s = ports.clock.now_s()
+    due = sum(now_s >= each.retry_at_s for each in open_)
+    room = min(OPEN_MAX - due, WAITING_MAX - len(open_))
     if room <= 0:
         return 0
     slices = ports.ledger.done_after(name, retirement.cursor, limit=LOOKED_THROUGH_MAX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 
 from shared.application.bundle import Ports
@@ -101,6 +102,8 @@ class Retiring:
             return f"the retirement of {name} is {state}"
         removal = self._ports.ledger.removal(name, f"{retirement.direction.value}|{slice_id}")
         done = self._ports.ledger.slice(name, slice_id)
+        if removal is None and self._ports.ledger.removal(name, _other_way(retirement, slice_id)):
+            return f"the retirement of {name} was turned round before slice {slice_id} was begun"
         if removal is None or done is None or not done.receipt_sha256:
             raise PermanentError(f"a queue message names slice {slice_id}, not planned for {name}")
         if removal.state is RemovalState.DONE:
@@ -207,8 +210,11 @@ class Passage:
         self._pacer = pacer
         self._until_s = until_s
         self._noted_ru = 0.0
-        sink = errand.spec.sink
-        self._archive: Archive = ports.archives.open(sink.container, sink.prefix)
+
+    @cached_property
+    def _archive(self) -> Archive:
+        sink = self._errand.spec.sink
+        return self._ports.archives.open(sink.container, sink.prefix)
 
     @property
     def unnoted_ru(self) -> float:
@@ -220,7 +226,8 @@ class Passage:
         promise = promised(self._archive, self._errand.slice)
         self._check_grace(promise.validated_at_s)
         removal = self._removal
-        with opened(self._ports, self._archive, self._errand.spec.sink, promise) as shelf:
+        sink, keep = self._errand.spec.sink, self._pacer.keep
+        with opened(self._ports, self._archive, sink, promise, keep=keep) as shelf:
             batch = self._batch(shelf)
             items = shelf.items(removal.offset, removal.documents, with_documents=not self._deletes)
             while several := tuple(islice(items, BATCH_DOCUMENTS)):
@@ -345,6 +352,11 @@ class Passage:
             f"slice {end.slice_id}: {end.moved} {doing}; left alone: {end.changed} changed, "
             f"{end.gone} gone, {end.unaddressable} that no request can name"
         )
+
+
+def _other_way(retirement: Retirement, slice_id: str) -> str:
+    restores = retirement.direction is Direction.RESTORE
+    return f"{(Direction.REMOVE if restores else Direction.RESTORE).value}|{slice_id}"
 
 
 def _outcomes(batch: Batch, items: tuple[Item, ...]) -> Outcomes:

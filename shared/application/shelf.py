@@ -6,12 +6,13 @@ Whatever is about to be removed from the source is looked up here first; it read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from shared.application.bundle import Ports
+from shared.application.inspecting import attended
 from shared.domain.canonical import digest
 from shared.domain.halts import Halt, Halting
 from shared.domain.merkle import merkle_root
@@ -98,13 +99,20 @@ def promised(archive: Archive, done: Slice) -> Promise:
 
 
 @contextmanager
-def opened(ports: Ports, archive: Archive, sink: Sink, promise: Promise) -> Iterator[Shelf]:
+def opened(
+    ports: Ports,
+    archive: Archive,
+    sink: Sink,
+    promise: Promise,
+    *,
+    keep: Callable[[], None] = lambda: None,
+) -> Iterator[Shelf]:
     """The promised blob and manifest, downloaded and found to be what the receipt names."""
     if promise.blob is None:
         raise _harmed(promise.manifest.name, "its receipt names no blob, and documents are due")
-    rows = rows_promised(ports, archive, promise)
+    rows = rows_promised(ports, archive, promise, keep=keep)
     with ports.scratch.open() as file:
-        _fetch(archive, promise.blob, file)
+        _fetch(archive, promise.blob, file, keep)
         try:
             spans = ports.table_format.spans(file)
         except Unreadable as error:
@@ -118,10 +126,16 @@ def opened(ports: Ports, archive: Archive, sink: Sink, promise: Promise) -> Iter
         )
 
 
-def rows_promised(ports: Ports, archive: Archive, promise: Promise) -> list[Row]:
+def rows_promised(
+    ports: Ports,
+    archive: Archive,
+    promise: Promise,
+    *,
+    keep: Callable[[], None] = lambda: None,
+) -> list[Row]:
     """The manifest's rows, found to give the receipt's Merkle root."""
     with ports.scratch.open() as file:
-        _fetch(archive, promise.manifest, file)
+        _fetch(archive, promise.manifest, file, keep)
         rows = list(ports.table_format.manifest_rows(file))
     right = merkle_root(row.leaf() for row in rows) == promise.merkle_root
     if not right or len(rows) != promise.documents:
@@ -129,12 +143,12 @@ def rows_promised(ports: Ports, archive: Archive, promise: Promise) -> list[Row]
     return rows
 
 
-def _fetch(archive: Archive, expected: Stored, file: BinaryIO) -> None:
+def _fetch(archive: Archive, expected: Stored, file: BinaryIO, keep: Callable[[], None]) -> None:
     for _ in range(LOOKS):
         file.seek(0)
         file.truncate()
         try:
-            found = archive.download(expected.name, file)
+            found = archive.download(expected.name, attended(file, keep))
         except NotFound as error:
             raise _harmed(expected.name, "it is not there") from error
         if (found.sha256, found.size_bytes) == (expected.sha256, expected.size_bytes):

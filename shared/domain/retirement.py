@@ -7,7 +7,7 @@ is done never changes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -220,6 +220,12 @@ class Retirement:
             done_at_s=done_at_s,
         )
 
+    def opened(self, reasons: Mapping[str, str], now_s: float) -> Retirement:
+        """With the reasons a person gave since it began; the newest one of a gate counts."""
+        kept = tuple(each for each in self.overrides if each.gate not in reasons)
+        new = (Override(gate=gate, reason=why, at_s=now_s) for gate, why in reasons.items())
+        return replace(self, overrides=(*kept, *new))
+
     def undone(self, now_s: float) -> Retirement:
         """From now on the other way: everything that it removed comes back."""
         if self.direction is Direction.RESTORE:
@@ -229,6 +235,7 @@ class Retirement:
             direction=Direction.RESTORE,
             reach=self.cursor,
             cursor="",
+            slices_done=0,
             ru_per_document=0.0,
         )
         return turned.moved(RetirementState.RUNNING, reason="undone by hand", now_s=now_s)

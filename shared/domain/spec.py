@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from shared.domain.pointers import STUB
+from shared.domain.pointers import RETURNING, STUB
 from shared.errors import Fault, Invalid
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
 NO_STUB = f"NOT IS_DEFINED(c.{STUB})"
+NO_GUARD = f"NOT IS_DEFINED(c.{RETURNING})"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
 EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
@@ -201,10 +202,11 @@ class MigrationSpec(_Strict):
 
     @property
     def cold_where(self) -> str | None:
-        """The condition beside the window: the spec's own, and no stub is ever archived."""
-        if self.retire != "stub":
+        """The condition beside the window: the spec's own, and nothing that only holds a place."""
+        if self.retire == "keep":
             return self.cold.where
-        return f"({self.cold.where}) AND {NO_STUB}" if self.cold.where else NO_STUB
+        no_place = NO_STUB if self.retire == "stub" else NO_GUARD
+        return f"({self.cold.where}) AND {no_place}" if self.cold.where else no_place
 
     @property
     def passes_stubs_by(self) -> bool:

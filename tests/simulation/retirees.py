@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.domain.retirement import Direction, RetirementState
-from shared.domain.spec import NO_STUB
 from shared.errors import EbbError
 from tests.simulation.faults import DEPTH_MAX, Crash
 from tests.simulation.owners import Owners
@@ -132,7 +131,6 @@ def archived(
 ) -> Retiree:
     """A migration that is complete, and whose grace period is over; `odd`: one id is no address."""
     world = make_world(seed)
-    world.source.wheres = {NO_STUB: lambda document: "ebb_stub" not in document}
     for index in range(documents):
         name = ODD_ID if odd and index == 1 else f"doc-{index:03d}"
         world.source.put(name, ts=START_S - (91 + index) * DAY_S, body={"n": index})

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
+from shared.adapters.memory.archive import MemoryArchive
 from shared.application.removing import stub_of
 from shared.application.restoration import Restoration, Wanted
-from shared.application.restoring import Outcome
+from shared.application.restoring import Differs, Outcome
 from shared.application.shelf import Item
 from shared.domain.pointers import Key, Pointer
 from shared.domain.retirement import RetirementState
+from shared.domain.slices import Stored
 from shared.domain.spec import parse_spec
-from shared.errors import TransientError
+from shared.errors import PermanentError, TransientError
 from shared.ports import RETIRE_QUEUE, Fate, Measured, Query, Written
 from tests.simulation.faults import Crash
 from tests.simulation.retirees import ODD_ID, Retiree, archived, check_restored
@@ -269,8 +271,10 @@ def test_another_archives_answer_is_left_standing(retiree: Retiree) -> None:
     assert totals(retiree) == (5, 0, 1)
 
 
-def test_an_undo_that_restores_something_else_halts(retiree: Retiree) -> None:
-    """The archived version goes on answering, and the document is named."""
+@pytest.mark.parametrize("mode", ["delete", "stub"])
+def test_an_undo_that_restores_something_else_halts(mode: str) -> None:
+    """The document is named, its archived version read; with the cause gone it comes back."""
+    retiree = archived(1, mode, documents=6)
     out(retiree)
     replace = retiree.world.source.replace
 
@@ -286,6 +290,134 @@ def test_an_undo_that_restores_something_else_halts(retiree: Retiree) -> None:
     assert found is not None
     assert (found.state, found.halt) == (RetirementState.HALTED, "restored_otherwise")
     assert "doc-" in found.reason
+    retiree.owners.check()
+    instead(retiree, "replace", replace)
+    retiree.finish()
+    retiree.owners.check()
+    if mode == "delete":
+        check_restored(retiree)
+
+
+@pytest.mark.parametrize("mode", ["delete", "stub"])
+def test_a_restore_of_something_else_keeps_the_place(mode: str) -> None:
+    """By name as by undo: what stood there is put back, and the next restore is right."""
+    retiree = archived(1, mode, documents=6)
+    out(retiree)
+    replace = retiree.world.source.replace
+
+    def meddling(key: Key, document: Any, *, etag: str) -> Written:
+        return replace(key, {**document, "meddled": True}, etag=etag)
+
+    instead(retiree, "replace", meddling)
+    with pytest.raises(Differs, match="put back"):
+        Restoration(retiree.world.ports).many("sim", Wanted(), execute=True)
+    retiree.owners.check()
+    instead(retiree, "replace", replace)
+    Restoration(retiree.world.ports).many("sim", Wanted(), execute=True)
+    retiree.owners.check()
+
+
+def test_an_undo_never_takes_a_refused_creation_for_an_owners_deletion(retiree: Retiree) -> None:
+    """Another document has a value that must be unique: nothing stands there, and it answers."""
+    out(retiree)
+    create = retiree.world.source.create
+
+    def unique(key: Key, document: Any) -> Written:
+        refused = Written(fate=Fate.EXISTS, ru=1.0)
+        return refused if key[1] == "doc-003" else create(key, document)
+
+    instead(retiree, "create", unique)
+    retiree.world.calm.retirements.undo("sim")
+    for _ in range(60):
+        retiree.tick()
+        retiree.deliver()
+        retiree.world.clock.advance(700)
+    found = retiree.world.ports.ledger.retirement("sim")
+    assert found is not None
+    assert (found.state, found.halt) == (RetirementState.HALTED, "removal_failed")
+    retiree.owners.check()
+    instead(retiree, "create", create)
+    retiree.finish()
+    check_restored(retiree)
+
+
+def test_a_batch_that_meets_a_guard_of_what_it_removed_leaves_the_pointer(
+    retiree: Retiree,
+) -> None:
+    """Its worker died, somebody brought the document back and died half way: still it is read."""
+    world, died = retiree.world, list[Key]()
+    remove, create = world.source.remove, world.source.create
+
+    def dying(key: Key, *, etag: str) -> Written:
+        written = remove(key, etag=etag)
+        if not died:
+            died.append(key)
+            raise Crash("after a removal")
+        return written
+
+    def begun(key: Key, document: Any) -> Written:
+        create(key, document)
+        raise Crash("after the guard")
+
+    instead(retiree, "remove", dying)
+    world.calm.retirements.execute("sim", {})
+    retiree.tick()
+    letter = world.mail.take(RETIRE_QUEUE)
+    assert letter is not None
+    with pytest.raises(Crash):
+        world.calm.retiring.run(letter.text)
+    instead(retiree, "remove", remove)
+    instead(retiree, "create", begun)
+    world.clock.advance(100)
+    retiree.tick()
+    (key,) = died
+    partition = (json.loads(key[0])[0],)
+    with pytest.raises(Crash):
+        Restoration(world.ports).one("sim", key[1], partition, deleted=False, execute=True)
+    instead(retiree, "create", create)
+    retiree.owners.check()
+    world.clock.advance(100)
+    retiree.finish()
+    retiree.owners.check()
+    assert totals(retiree) == (6, 0, 0)
+
+
+def test_a_download_that_outlasts_a_seat_keeps_it(
+    retiree: Retiree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Piece by piece; otherwise a large slice would never be removed."""
+    download = MemoryArchive.download
+
+    def slow(archive: MemoryArchive, name: str, into: BinaryIO) -> Stored:
+        for _ in range(7 if name.startswith("data/") else 0):
+            retiree.world.clock.advance(10.0)
+            into.write(b"")
+        return download(archive, name, into)
+
+    monkeypatch.setattr(MemoryArchive, "download", slow)
+    retiree.world.calm.retirements.execute("sim", {})
+    retiree.tick()
+    for _ in range(3):
+        retiree.deliver()
+    assert totals(retiree) == (6, 0, 0)
+
+
+def test_an_archive_that_cannot_be_opened_halts_the_retirement(retiree: Retiree) -> None:
+    """The app's identity lost its role: said once, not tried for ever."""
+
+    def refused(container: str, prefix: str) -> Any:
+        raise PermanentError(f"opening {container}/{prefix}: answered 403")
+
+    retiree.world.calm.retirements.execute("sim", {})
+    retiree.tick()
+    retiree.world.ports.archives.open = refused  # type: ignore[method-assign]
+    letter = retiree.world.mail.take(RETIRE_QUEUE)
+    assert letter is not None
+    retiree.world.calm.retiring.run(letter.text)
+    found = retiree.world.ports.ledger.retirement("sim")
+    assert found is not None
+    assert found.state is RetirementState.HALTED
+    assert "answered 403" in found.reason
 
 
 def test_an_undo_writes_over_nobody(retiree: Retiree) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from shared.application import retirements
+from shared.application import retirements, retiring
+from shared.application.shelf import promised
 from shared.domain.halts import Halt
 from shared.domain.notices import NoticeKind
+from shared.domain.receipt import Promise
 from shared.domain.retirement import Retirement, RetirementState
-from shared.domain.slices import MigrationState
+from shared.domain.slices import MigrationState, Slice
 from shared.errors import Invalid, NotFound, Refused, WrongState
 from shared.ports import RETIRE_QUEUE, Protection
 from tests.simulation.people import archives
@@ -317,6 +319,55 @@ def test_a_harmed_blob_halts_the_retirement_and_nothing_else(retiree: Retiree) -
     retiree.owners.check()
     harm(world, name, data)
     world.calm.retirements.resume("sim")
+    retiree.finish()
+    assert world.source.documents == {}
+
+
+def test_slices_in_their_grace_period_hold_no_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than are planned ahead, and before all others."""
+    monkeypatch.setattr(retirements, "OPEN_MAX", 2)
+    spec = SMALL.replace("documents_max: 7", "documents_max: 3") + "retire_grace: 30d\n"
+    retiree = archived(1, "delete", documents=30, spec=spec)
+    done = [each for each in retiree.world.ports.ledger.done_slices("sim") if each.staged]
+    full = [each.id for each in done if each.staged and each.staged.documents]
+    late = set(full[:3])
+
+    def as_proven(archive: Any, each: Slice) -> Promise:
+        found = promised(archive, each)
+        old_s = found.validated_at_s - 60 * 86_400
+        return found if each.id in late else replace(found, validated_at_s=old_s)
+
+    monkeypatch.setattr(retiring, "promised", as_proven)
+    retiree.world.calm.retirements.execute("sim", {})
+    for _ in range(2 * len(full)):
+        after_a_round(retiree)
+        retiree.world.clock.advance(30)
+    waiting = {each.slice_id for each in retiree.world.ports.ledger.removals("sim")}
+    assert waiting == late
+
+
+def test_a_message_that_an_undo_overtook_is_no_fault(retiree: Retiree) -> None:
+    """It was sent for a removal that is a restoring now."""
+    world = retiree.world
+    world.calm.retirements.execute("sim", {})
+    retiree.tick()
+    letter = world.mail.take(RETIRE_QUEUE)
+    assert letter is not None
+    world.calm.retirements.undo("sim")
+    assert "was turned round" in world.calm.retiring.run(letter.text)
+
+
+def test_a_gate_that_closed_later_is_accepted_on_resuming(retiree: Retiree) -> None:
+    """As the halt's own words say; a reason with a pause or an undo is refused."""
+    world = retiree.world
+    world.calm.retirements.execute("sim", {})
+    archives(world).protection = UNPROTECTED
+    assert after_a_round(retiree).halt is Halt.GATE_CLOSED
+    for action in ("pause", "undo"):
+        with pytest.raises(Invalid, match="a reason came with"):
+            world.calm.retirements.change("sim", action, {"protection": "copied to tape"})
+    resumed = world.calm.retirements.change("sim", "resume", {"protection": "copied to tape"})
+    assert [each.reason for each in resumed.overrides] == ["copied to tape"]
     retiree.finish()
     assert world.source.documents == {}
 

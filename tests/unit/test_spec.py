@@ -312,13 +312,13 @@ def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, cold: str, adv
     assert advice in str(caught.value)
 
 
-def test_a_stub_is_never_cold_itself() -> None:
-    """Where stubs are left, the condition says so; the spec's own condition is kept whole."""
+def test_what_only_holds_a_place_is_never_cold_itself() -> None:
+    """Neither a stub nor the guard of a write that was cut off; the own condition stays whole."""
     text = SPEC.replace("cold: {older_than: 90d}", "cold: {older_than: 90d, where: a OR b}")
     for spec, expected in (
         (SPEC, None),
         (text, "a OR b"),
-        (SPEC + "retire: delete\n", None),
+        (SPEC + "retire: delete\n", "NOT IS_DEFINED(c.ebb_returning)"),
         (SPEC + "retire: stub\n", "NOT IS_DEFINED(c.ebb_stub)"),
         (text + "retire: stub\n", "(a OR b) AND NOT IS_DEFINED(c.ebb_stub)"),
     ):
