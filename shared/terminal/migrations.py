@@ -18,6 +18,17 @@ from shared.terminal.remote import Remote
 
 WATCH_EVERY_S = 2.0
 ENDED = frozenset({"completed", "halted", "stopped"})
+HOURS_MAX = 90 * 24.0  # as far back as the app looks
+
+
+def hours(text: str) -> float:
+    """How far back, as written on the command line."""
+    number = float(text)
+    if not 0 <= number <= HOURS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not how far back; write hours, from 0 to {HOURS_MAX:.0f}"
+        )
+    return number
 
 
 def _remote(options: argparse.Namespace) -> Remote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -10,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 TIMEOUT_S = 60.0
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 
 
 class Unreachable(Exception):
@@ -35,20 +37,21 @@ class Remote:
         self._key = key
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            f"{self._url}/api/{path}",
-            method=method,
-            data=None if body is None else body.encode(),
-            headers={"x-functions-key": self._key, "content-type": "application/yaml"},
-        )
         try:
+            request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+                f"{self._url}/api/{path}",
+                method=method,
+                data=None if body is None else body.encode(),
+                headers={"x-functions-key": self._key, "content-type": "application/yaml"},
+            )
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise _answered(error, self._url) from error
-        except (OSError, ValueError) as error:
+        except _NO_ANSWER as error:
+            seen = f"{type(error).__name__}: {error}".replace("\n", " ")
             raise Unreachable(
-                f"calling {self._url}: {error}; check --url (or EBB_URL) and that the app runs"
+                f"calling {self._url or 'nobody'}: {seen}; check --url (or EBB_URL) and that the app runs"
             ) from error
 
 
@@ -58,5 +61,5 @@ def _answered(error: urllib.error.HTTPError, url: str) -> Exception:
     try:
         body = json.loads(error.read())
         return Answered(error.code, body if isinstance(body, dict) else {"detail": str(body)})
-    except ValueError:
+    except _NO_ANSWER:
         return Unreachable(f"calling {url}: answered {error.code} without a reason; is it Ebb?")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -272,3 +272,55 @@ def test_the_status_table_tells_the_watermark_and_the_next_cycle(
     assert " ".join(cells) == (
         "done; proven up to 2027-01-15 08:00 UTC; next cycle 2027-01-16 08:00 UTC"
     )
+
+
+class Broken(BaseHTTPRequestHandler):
+    """Answers with the bytes its server was given, and closes."""
+
+    said: ClassVar[bytes] = b""
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.said)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing on stderr."""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{",
+        b"HTTP/1.1 503 Busy\r\ncontent-length: 1000\r\n\r\n{",
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
+    ],
+)
+def test_half_an_answer_is_unreachable(said: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A restart cuts answers, and what stands before an app may speak for it."""
+    handler = type("Cut", (Broken,), {"said": said})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            assert main(["status", "--url", url]) == UNREACHABLE
+        finally:
+            server.shutdown()
+            thread.join()
+    assert f"calling {url}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["", "http://", "http://a b", "http://[::1"])
+def test_what_is_no_address_is_unreachable(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty EBB_URL is easily made by a script."""
+    assert main(["status", "--url", url]) == UNREACHABLE
+    assert "EBB_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-1", "2161", "many"])
+def test_how_far_back_must_be_hours(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before anything is asked."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", "sim", f"--hours={hours}"])
+    assert caught.value.code == MISUSED
+    assert "--hours" in capsys.readouterr().err
