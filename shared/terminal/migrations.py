@@ -7,6 +7,7 @@ import datetime as dt
 import time
 import urllib.parse
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from shared.domain.spec import parse_spec
 from shared.terminal.console import DONE, MISUSED, PROBLEM, Terminal
-from shared.terminal.remote import Remote
+from shared.terminal.remote import Answered, Remote, Unreachable
 
 WATCH_EVERY_S = 2.0
 ENDED = frozenset({"completed", "halted", "stopped"})
@@ -55,13 +56,25 @@ def change(options: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def status(options: argparse.Namespace, terminal: Terminal) -> int:
+    found = _fetch_status(options)
     while True:
-        found = _fetch_status(options)
         terminal.show(found, lambda found=found: _status_table(found))  # type: ignore[misc]
         several = found if isinstance(found, list) else [found]
         if not options.watch or all(each["state"] in ENDED for each in several):
             return PROBLEM if any(_is_problem(each) for each in several) else DONE
+        found = _next_status(options, terminal)
+
+
+def _next_status(options: argparse.Namespace, terminal: Terminal) -> Any:
+    """An app that answered once will do so again: a restart does not end the watch."""
+    while True:
         time.sleep(WATCH_EVERY_S)
+        try:
+            return _fetch_status(options)
+        except (Answered, Unreachable) as error:
+            if isinstance(error, Answered) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            terminal.err.print(f"{error}; asking again every {WATCH_EVERY_S:.0f} s")
 
 
 def _fetch_status(options: argparse.Namespace) -> Any:

@@ -51,7 +51,8 @@ class Remote:
         except _NO_ANSWER as error:
             seen = f"{type(error).__name__}: {error}".replace("\n", " ")
             raise Unreachable(
-                f"calling {self._url or 'nobody'}: {seen}; check --url (or EBB_URL) and that the app runs"
+                f"calling {self._url or 'nobody'}: {seen}; check --url (or EBB_URL) and that the "
+                "app runs"
             ) from error
 
 

@@ -170,6 +170,29 @@ def test_watching_ends_when_the_migration_does(ebb: FakeEbb) -> None:
     assert main(["status", "sim", "--watch", "--url", ebb.url]) == DONE
 
 
+def test_watching_goes_on_while_the_app_restarts(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has answered; each bad poll is told, and what is used wrongly still ends it."""
+    answers = [(503, {"detail": "try again"}), (401, {}), (200, a_status(state="completed"))]
+    asked = "GET", "/api/migrations/sim"
+    polls = iter(answers)
+    monkeypatch.setattr(
+        "shared.terminal.migrations.time.sleep",
+        lambda _s: ebb.answers.update({asked: next(polls)}),
+    )
+    ebb.answers[asked] = (200, a_status(state="running"))
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == DONE
+    shown = capsys.readouterr()
+    assert "completed" in shown.out
+    assert shown.err.count("asking again every 2 s") == 2
+    polls = iter([(404, {"detail": "gone"})])
+    ebb.answers[asked] = (200, a_status(state="running"))
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == MISUSED
+    ebb.answers[asked] = (503, {"detail": "never yet"})
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == UNREACHABLE
+
+
 def test_explain_tells_why_it_goes_at_this_pace(
     ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
 ) -> None:
