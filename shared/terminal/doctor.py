@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from shared.terminal.console import DONE, PROBLEM, Terminal
-from shared.terminal.remote import Remote
+from shared.terminal.remote import EXAMINING_TIMEOUT_S, Remote
 
 MARKS = {
     "sound": ("sound  ", "green"),
@@ -19,7 +19,8 @@ MARKS = {
 
 def examine(options: argparse.Namespace, terminal: Terminal) -> int:
     """Exit code 1 when anything is at fault."""
-    findings = Remote(options.url, options.key).call("GET", "doctor")
+    remote = Remote(options.url, options.key, timeout_s=EXAMINING_TIMEOUT_S)
+    findings = remote.call("GET", "doctor")
     terminal.show(findings, lambda: Text("\n").join(_line(each) for each in findings))
     return PROBLEM if any(each["verdict"] == "faulty" for each in findings) else DONE
 

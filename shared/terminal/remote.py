@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 TIMEOUT_S = 60.0
+EXAMINING_TIMEOUT_S = 240.0  # the platform itself cuts an answer at 230 s
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 
 
@@ -30,11 +31,12 @@ class Answered(Exception):
 class Remote:
     """The HTTP face of a running Ebb."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
         if url and not url.startswith(("http://", "https://")):
             raise Unreachable(f"calling {url}: write an address with https://")
         self._url = url.rstrip("/")
         self._key = key
+        self._timeout_s = timeout_s
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
         try:
@@ -44,7 +46,7 @@ class Remote:
                 data=None if body is None else body.encode(),
                 headers={"x-functions-key": self._key, "content-type": "application/yaml"},
             )
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise _answered(error, self._url) from error

@@ -347,3 +347,22 @@ def test_how_far_back_must_be_hours(hours: str, capsys: pytest.CaptureFixture[st
         main(["explain", "sim", f"--hours={hours}"])
     assert caught.value.code == MISUSED
     assert "--hours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "wait_s"),
+    [("status", 60.0), ("start sim", 60.0), ("doctor", 240.0), ("retire sim", 240.0)],
+)
+def test_what_may_take_long_is_waited_for(
+    command: str, wait_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the 230 s after which the platform itself gives up, not before."""
+    waits: list[float] = []
+
+    def opened(_request: object, *, timeout: float) -> None:
+        waits.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib.request.urlopen", opened)
+    assert main(command.split()) == UNREACHABLE
+    assert waits == [wait_s]
