@@ -25,6 +25,8 @@ from shared.ports import Change, Entry
 
 QUARANTINED_SHOWN_MAX = 20
 DECISIONS_MAX = 1_000
+# The journal holds every source's decisions: as many are read as it takes, 20 of its pages at most.
+ENTRIES_READ = (1_000, 5_000, 20_000)
 INCIDENTS_SHOWN_MAX = 10
 
 _STARTABLE = {MigrationState.REGISTERED, MigrationState.STOPPED}
@@ -127,6 +129,15 @@ class Status:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Decisions that concerned a migration, newest first."""
+
+    entries: tuple[Entry, ...]
+    cut: bool
+    """Whether older ones that were asked for may be missing."""
+
+
 class Operating:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -213,11 +224,17 @@ class Operating:
     def statuses(self) -> tuple[Status, ...]:
         return tuple(self._status(m) for m in self._ports.ledger.migrations())
 
-    def decisions(self, name: str, *, since_s: float, limit: int) -> tuple[Entry, ...]:
-        """The decisions that concerned a migration, newest first."""
+    def decisions(self, name: str, *, since_s: float, limit: int) -> Decided:
+        """The decisions that concerned a migration, out of those for all sources."""
         self._ports.ledger.migration(name)
-        entries = self._ports.journal.entries(since_s=since_s, limit=min(limit, DECISIONS_MAX))
-        return tuple(e for e in entries if any(s.migration == name for s in e.shares))
+        wanted = min(limit, DECISIONS_MAX)
+        for read_max in ENTRIES_READ:
+            read = self._ports.journal.entries(since_s=since_s, limit=read_max)
+            found = tuple(e for e in read if any(s.migration == name for s in e.shares))
+            more = len(read) == read_max
+            if len(found) >= wanted or not more:
+                break
+        return Decided(entries=found[:wanted], cut=more or len(found) > wanted)
 
     def health(self) -> dict[str, Any]:
         """Whether the controller decides and its stores answer; raises when they do not."""

@@ -14,6 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from shared.domain.spec import parse_spec
+from shared.faces import CUT_HEADER
 from shared.terminal.console import DONE, MISUSED, PROBLEM, Terminal
 from shared.terminal.remote import Answered, Remote, Unreachable
 
@@ -139,10 +140,22 @@ def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     name = urllib.parse.quote(options.name, safe="")
     query = urllib.parse.urlencode({"span_s": int(options.hours * 3600), "limit": 1000})
     status = _remote(options).call("GET", f"migrations/{name}")
-    entries = _remote(options).call("GET", f"migrations/{name}/decisions?{query}")
-    value = {"name": options.name, "now": status["pace"], "decisions": entries}
-    terminal.show(value, lambda: _explain_table(options.name, status["pace"], entries))
+    entries, headers = _remote(options).asked("GET", f"migrations/{name}/decisions?{query}")
+    cut = headers.get(CUT_HEADER) == "true"
+    value = {"name": options.name, "now": status["pace"], "decisions": entries, "cut": cut}
+    terminal.show(value, lambda: _explained(options.name, value))
     return DONE
+
+
+def _explained(name: str, found: Mapping[str, Any]) -> Table:
+    entries = found["decisions"]
+    table = _explain_table(name, found["now"], entries)
+    if found["cut"]:
+        back = f", back to {_minute(entries[-1]['at_s'])}" if entries else ""
+        table.caption = (
+            f"cut: the newest {len(entries):,} decisions{back}; older ones are not shown"
+        )
+    return table
 
 
 def _explain_table(name: str, pace: str, entries: list[Mapping[str, Any]]) -> Table:

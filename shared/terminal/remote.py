@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
@@ -39,6 +40,10 @@ class Remote:
         self._timeout_s = timeout_s
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
+        return self.asked(method, path, body)[0]
+
+    def asked(self, method: str, path: str, body: str | None = None) -> tuple[Any, Message]:
+        """The answer's value, and its headers."""
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme was checked
                 f"{self._url}/api/{path}",
@@ -47,7 +52,7 @@ class Remote:
                 headers={"x-functions-key": self._key, "content-type": "application/yaml"},
             )
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
-                return json.load(answer)
+                return json.load(answer), answer.headers
         except urllib.error.HTTPError as error:
             raise _answered(error, self._url) from error
         except _NO_ANSWER as error:

@@ -31,6 +31,7 @@ class FakeEbb:
     url: str = ""
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def ebb() -> Iterator[FakeEbb]:
             data = json.dumps(value).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
+            for header in fake.headers.items():
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(data)
 
@@ -216,6 +219,11 @@ def test_explain_tells_why_it_goes_at_this_pace(
     assert "the reason now" in shown
     assert "1.2%" in shown
     assert shown.count("77") == 1
+    assert "cut" not in shown
+    ebb.headers["x-ebb-cut"] = "true"
+    assert main(["explain", "sim", "--url", ebb.url]) == DONE
+    told = " ".join(capsys.readouterr().out.split())
+    assert "cut: the newest 2 decisions, back to 2027-01-15 08:00 UTC; older ones" in told
 
 
 def test_explain_shows_what_is_not_known_as_a_dash(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.application.operating import Decided
 from shared.application.pressing import Pressed
 from shared.domain.governor import Decision, Reason
 from shared.domain.sharing import Share
@@ -26,6 +27,7 @@ from shared.errors import (
 )
 from shared.faces import (
     BODY_BYTES_MAX,
+    decided_shown,
     entry_shown,
     migration_shown,
     number,
@@ -164,6 +166,9 @@ def test_an_entry_is_shown_with_its_reason_and_shares() -> None:
     assert seen["shares"] == {"a": {"ru_per_s": 10.0, "in_flight": 2, "batch_documents": 32}}
     assert seen["reading_age_s"] is None
     assert json.loads(shown(seen).body) == seen
+    for cut, told in ((True, "true"), (False, "false")):
+        answer = decided_shown(Decided(entries=(entry,), cut=cut))
+        assert (json.loads(answer.body), answer.headers) == ([seen], {"x-ebb-cut": told})
 
 
 def test_a_push_is_shown_with_what_is_left_and_until_when() -> None:

@@ -313,4 +313,38 @@ def test_decisions_are_those_that_concern_the_migration(world: World) -> None:
     stranger = replace(second, source="db/a", shares=())
     world.ports.journal.record(stranger)
     assert first.source == second.source == "db/c"
-    assert operating.decisions("sim", since_s=0.0, limit=9) == (second, first)
+    found = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (found.entries, found.cut) == ((second, first), False)
+
+
+def test_decisions_of_many_sources_do_not_crowd_out_one(world: World) -> None:
+    """As many are read as it takes to find those asked for; what is missing is told."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    (own,) = world.calm.controller.tick()
+    stranger = replace(own, source="db/a", shares=())
+    for tick in range(1, 5):
+        for entry in (own, *(replace(stranger, source=f"db/{n}") for n in range(400))):
+            decision = replace(entry.decision, at_s=own.decision.at_s + 30 * tick)
+            world.ports.journal.record(replace(entry, decision=decision))
+    whole = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (len(whole.entries), whole.cut) == (5, False)
+    some = operating.decisions("sim", since_s=0.0, limit=2)
+    assert (len(some.entries), some.cut) == (2, True)
+    assert some.entries == whole.entries[:2]
+
+
+def test_decisions_are_looked_for_within_a_bound(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal full of others' decisions is not read to its end, and the answer says so."""
+    monkeypatch.setattr("shared.application.operating.ENTRIES_READ", (2, 4))
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    (own,) = world.calm.controller.tick()
+    for n in range(9):
+        world.ports.journal.record(replace(own, source=f"db/{n}", shares=()))
+    found = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (len(found.entries) <= 1, found.cut) == (True, True)
