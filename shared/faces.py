@@ -95,7 +95,7 @@ def text_body(data: bytes) -> str:
         fault = Fault(path="$", seen=f"{len(data)} bytes", advice=advice)
         raise Invalid("the request", (fault,))
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fault = Fault(path="$", seen="not UTF-8", advice="send UTF-8 text")
         raise Invalid("the request", (fault,)) from error

@@ -102,6 +102,12 @@ def test_a_body_is_read_as_utf_8_within_its_limit() -> None:
         text_body(b"\xff\xfe")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_body() -> None:
+    """Some editors and PowerShell put one before JSON, which then could not be read."""
+    asked = text_body(b'\xef\xbb\xbf{"action": "pause"}')
+    assert retirement_asked(asked).action == "pause"
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [(None, 5.0), ("", 5.0), ("0", 0.0), ("10", 10.0), ("1e1", 10.0), ("2.5", 2.5)],
