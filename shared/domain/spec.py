@@ -316,13 +316,20 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is written twice", node.start_mark
-            )
+    seen = set()
+    for written, _ in node.value:
+        # Lists as keys can be built of aliases so that comparing two of them never ends.
+        if not isinstance(written, yaml.ScalarNode):
+            raise _not_read("a key is a list or a mapping; write text", written)
+        key = loader.construct_object(written)
+        if key in seen:
+            raise _not_read(f"the key {key!r} is written twice", node)
+        seen.add(key)
     return loader.construct_mapping(node, deep=True)
+
+
+def _not_read(why: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, why, node.start_mark)
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

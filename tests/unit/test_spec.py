@@ -143,6 +143,19 @@ def test_a_key_written_twice_is_refused(text: str) -> None:
     assert "is written twice" in fault.seen
 
 
+def test_a_key_that_is_no_text_is_refused_unread() -> None:
+    """Two lists built of aliases are equal only after as many steps as they have leaves."""
+
+    def of_aliases(name: str) -> str:
+        rows = [f"- &{name}{n} [*{name}{n - 1}, *{name}{n - 1}]" for n in range(1, 16)]
+        return "\n  ".join([f"- &{name}0 [x, x]", *rows])
+
+    text = f"a:\n  {of_aliases('a')}\nb:\n  {of_aliases('b')}\n? *a15\n: 1\n? *b15\n: 2\n"
+    for each in (text, "{a: 1}: 2\n", "? [a]\n: 1\n"):
+        (fault,) = faults_of(each)
+        assert "a key is a list or a mapping" in fault.seen
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("0s", 0), ("30s", 30), ("15m", 900), ("24h", 86_400), ("90 d", 7_776_000)],
