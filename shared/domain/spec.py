@@ -21,6 +21,8 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{1,46}[a-z0-9])$"
 NO_STUB = f"NOT IS_DEFINED(c.{STUB})"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
+OLDER_THAN_MAX_S = 15_000 * 86_400  # older than any database; from the epoch on it is 20,000 days
+
 EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
 EVERY_MAX_S = 366 * 86_400
 
@@ -113,7 +115,7 @@ class Source(_Strict):
 
 
 class Cold(_Strict):
-    older_than: DurationS | None = Field(default=None, ge=0)
+    older_than: DurationS | None = Field(default=None, ge=0, le=OLDER_THAN_MAX_S)
     before: InstantS | None = Field(default=None, ge=1)
     where: str | None = Field(default=None, min_length=1, max_length=2000)
 

@@ -173,6 +173,15 @@ def test_a_duration_without_its_unit_is_refused(text: object) -> None:
     assert [fault.path for fault in caught.value.faults] == ["$.cold.older_than"]
 
 
+@pytest.mark.parametrize("text", ["15001d", "25000d", "9" * 14 + "d", "9" * 5_000 + "d"])
+def test_an_age_before_the_epoch_is_refused(text: str) -> None:
+    """Nothing is that old, and no window could end there."""
+    assert spec_from(plain(cold={"older_than": "15000d"})).cold.until_s(1_700_000_000) > 0
+    with pytest.raises(Invalid) as caught:
+        spec_from(plain(cold={"older_than": text}))
+    assert [fault.path for fault in caught.value.faults] == ["$.cold.older_than"]
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [("1MiB", 1 << 20), ("2048 KiB", 2 << 20), ("1GiB", 1 << 30), (1 << 20, 1 << 20)],
