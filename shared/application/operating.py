@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -405,13 +405,24 @@ class Operating:
         return Window(lo_s=0, hi_s=cold_until_s(spec, now_s)).hi_s
 
     def _check_predecessors(self, spec: MigrationSpec) -> None:
-        known = {migration.name for migration in self._ports.ledger.migrations()}
+        if not spec.after:
+            return
+        migrations = self._ports.ledger.migrations()
+        known = {migration.name for migration in migrations}
         unknown = [name for name in spec.after if name not in known]
         if unknown:
             fault = Fault(
                 path="$.after",
                 seen=f"there is no migration {', '.join(unknown)}",
                 advice="apply it first, or correct its name",
+            )
+            raise Invalid("the spec", (fault,))
+        circle = _circle(spec.name, [each for each in migrations if not each.has_completed])
+        if circle:
+            fault = Fault(
+                path="$.after",
+                seen=f"a circle that never begins: {', after '.join(circle)}",
+                advice="take a name out of after in one that has not started, and apply it again",
             )
             raise Invalid("the spec", (fault,))
 
@@ -441,6 +452,20 @@ class Operating:
             f"starting {migration.name}: the sink {spec.sink.place} is taken: {seen}; choose "
             "another sink.prefix"
         )
+
+
+def _circle(name: str, waited_for: Sequence[Migration]) -> list[str]:
+    """The way from a migration through what it comes after back to itself; empty for none."""
+    after = {each.name: parse_spec(each.spec_text).after for each in waited_for}
+    ways, seen = [[name]], {name}
+    while ways:
+        way = ways.pop()
+        if name in after.get(way[-1], ()):
+            return [*way, name]
+        onwards = set(after.get(way[-1], ())) - seen
+        seen |= onwards
+        ways += [[*way, each] for each in sorted(onwards)]
+    return []
 
 
 def _has_just_gone_on(migration: Migration, now_s: float) -> bool:

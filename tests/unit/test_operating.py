@@ -193,6 +193,39 @@ def test_a_migration_waits_for_those_it_comes_after(world: World) -> None:
     assert world.ports.ledger.progress("second") is None
 
 
+def waiting(name: str, *after: str) -> str:
+    spec = SPEC.replace("name: sim", f"name: {name}")
+    spec = spec.replace("{container: archive}", f"{{container: archive, prefix: {name}}}")
+    return spec + f"after: [{', '.join(after)}]\n"
+
+
+def test_migrations_in_a_circle_are_not_started(world: World) -> None:
+    """Each would wait for the other for ever; several ways to one are no circle."""
+    operating = world.calm.operating
+    for name, after in (("one", "two"), ("two", "six"), ("six", "one")):
+        operating.apply(waiting(name, after))
+    for name, circle in (
+        ("one", "one, after two, after six, after one"),
+        ("six", "six, after one"),
+    ):
+        with pytest.raises(Invalid, match=f"circle that never begins: {circle}"):
+            operating.start(name)
+    operating.apply(waiting("six"))
+    operating.apply(waiting("one", "two", "six"))
+    assert operating.start("one").state is MigrationState.RUNNING
+
+
+def test_what_has_completed_closes_no_circle(world: World) -> None:
+    """Nobody waits for it any more."""
+    operating, ledger = world.calm.operating, world.ports.ledger
+    operating.apply(waiting("one"))
+    operating.apply(waiting("two", "one"))
+    operating.apply(waiting("one", "two"))
+    done = ledger.put_migration(replace(ledger.migration("one"), completed_until_s=9))
+    assert done.has_completed
+    assert operating.start("two").state is MigrationState.RUNNING
+
+
 def test_what_runs_of_a_factory_have_left_is_told_by_their_own_pace(world: World) -> None:
     """Not by a share, of which they use a part; of a schedule, by this cycle's documents alone."""
     operating, ledger = world.calm.operating, world.ports.ledger
