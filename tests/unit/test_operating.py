@@ -348,6 +348,8 @@ def test_decisions_are_those_that_concern_the_migration(world: World) -> None:
     assert first.source == second.source == "db/c"
     found = operating.decisions("sim", since_s=0.0, limit=9)
     assert (found.entries, found.cut) == ((second, first), False)
+    newest = operating.decisions("sim", since_s=0.0, limit=1)
+    assert (newest.entries, newest.cut) == ((second,), True)
 
 
 def test_decisions_of_many_sources_do_not_crowd_out_one(world: World) -> None:
