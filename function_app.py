@@ -94,10 +94,8 @@ def migration_decisions(req: func.HttpRequest, context: func.Context) -> func.Ht
             "span_s", req.params.get("span_s"), faces.SINCE_DEFAULT_S, most=90 * 86_400
         )
         limit = faces.number("limit", req.params.get("limit"), faces.DECISIONS_DEFAULT, most=1_000)
-        entries = ebb.operating.decisions(
-            name, since_s=ebb.ports.clock.now_s() - span_s, limit=int(limit)
-        )
-        return faces.shown([faces.entry_shown(entry) for entry in entries])
+        since_s = ebb.ports.clock.now_s() - span_s
+        return faces.decided_shown(ebb.operating.decisions(name, since_s=since_s, limit=int(limit)))
 
     return _answer(context, call)
 

@@ -63,7 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("name", nargs="?", help="one migration; all when left out")
     status.add_argument("--watch", action="store_true", help="follow until it ends")
     explain = _add(commands, "explain", "why it goes at this pace", migrations.explain, "name")
-    explain.add_argument("--hours", type=float, default=EXPLAIN_HOURS, help="how far back")
+    explain.add_argument(
+        "--hours", type=migrations.hours, default=EXPLAIN_HOURS, help="how far back"
+    )
     _add_plan(commands)
     _add(commands, "doctor", "examine the deployment from inside", doctor.examine)
     _add_verify(commands)

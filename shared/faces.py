@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from shared.application.alerting import Taken
+from shared.application.operating import Decided
 from shared.application.picturing import HOURS_MAX
 from shared.application.pressing import Pressed
 from shared.application.retirements import OVERRIDABLE, retirement_shown
@@ -34,6 +35,7 @@ BODY_BYTES_MAX = 64_000  # twice the longest spec; anything more is not a spec
 DECISIONS_DEFAULT = 120  # an hour of ticks
 SINCE_DEFAULT_S = 3_600.0
 HOURS_DEFAULT = 6.0
+CUT_HEADER = "x-ebb-cut"
 
 
 _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
@@ -93,7 +95,7 @@ def text_body(data: bytes) -> str:
         fault = Fault(path="$", seen=f"{len(data)} bytes", advice=advice)
         raise Invalid("the request", (fault,))
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fault = Fault(path="$", seen="not UTF-8", advice="send UTF-8 text")
         raise Invalid("the request", (fault,)) from error
@@ -184,6 +186,12 @@ def migration_shown(migration: Migration) -> dict[str, Any]:
         "reason": migration.reason,
         "cold_until_s": migration.until_s or None,
     }
+
+
+def decided_shown(decided: Decided) -> Answer:
+    """A list; whether older ones are missing says a header."""
+    found = shown([entry_shown(entry) for entry in decided.entries])
+    return replace(found, headers={CUT_HEADER: "true" if decided.cut else "false"})
 
 
 def entry_shown(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from shared.ports import Change, Entry
 
 QUARANTINED_SHOWN_MAX = 20
 DECISIONS_MAX = 1_000
+# The journal holds every source's decisions: as many are read as it takes, 20 of its pages at most.
+ENTRIES_READ = (1_000, 5_000, 20_000)
 INCIDENTS_SHOWN_MAX = 10
 
 _PACED = {MigrationState.RUNNING, MigrationState.COMPLETED}
@@ -128,6 +130,15 @@ class Status:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """Decisions that concerned a migration, newest first."""
+
+    entries: tuple[Entry, ...]
+    cut: bool
+    """Whether older ones that were asked for may be missing."""
+
+
 class Operating:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
@@ -229,11 +240,17 @@ class Operating:
     def statuses(self) -> tuple[Status, ...]:
         return tuple(self._status(m) for m in self._ports.ledger.migrations())
 
-    def decisions(self, name: str, *, since_s: float, limit: int) -> tuple[Entry, ...]:
-        """The decisions that concerned a migration, newest first."""
+    def decisions(self, name: str, *, since_s: float, limit: int) -> Decided:
+        """The decisions that concerned a migration, out of those for all sources."""
         self._ports.ledger.migration(name)
-        entries = self._ports.journal.entries(since_s=since_s, limit=min(limit, DECISIONS_MAX))
-        return tuple(e for e in entries if any(s.migration == name for s in e.shares))
+        wanted = min(limit, DECISIONS_MAX)
+        for read_max in ENTRIES_READ:
+            read = self._ports.journal.entries(since_s=since_s, limit=read_max)
+            found = tuple(e for e in read if any(s.migration == name for s in e.shares))
+            more = len(read) == read_max
+            if len(found) >= wanted or not more:
+                break
+        return Decided(entries=found[:wanted], cut=more or len(found) > wanted)
 
     def health(self) -> dict[str, Any]:
         """Whether the controller decides and its stores answer; raises when they do not."""
@@ -405,13 +422,24 @@ class Operating:
         return Window(lo_s=0, hi_s=cold_until_s(spec, now_s)).hi_s
 
     def _check_predecessors(self, spec: MigrationSpec) -> None:
-        known = {migration.name for migration in self._ports.ledger.migrations()}
+        if not spec.after:
+            return
+        migrations = self._ports.ledger.migrations()
+        known = {migration.name for migration in migrations}
         unknown = [name for name in spec.after if name not in known]
         if unknown:
             fault = Fault(
                 path="$.after",
                 seen=f"there is no migration {', '.join(unknown)}",
                 advice="apply it first, or correct its name",
+            )
+            raise Invalid("the spec", (fault,))
+        circle = _circle(spec.name, [each for each in migrations if not each.has_completed])
+        if circle:
+            fault = Fault(
+                path="$.after",
+                seen=f"a circle that never begins: {', after '.join(circle)}",
+                advice="take a name out of after in one that has not started, and apply it again",
             )
             raise Invalid("the spec", (fault,))
 
@@ -441,6 +469,20 @@ class Operating:
             f"starting {migration.name}: the sink {spec.sink.place} is taken: {seen}; choose "
             "another sink.prefix"
         )
+
+
+def _circle(name: str, waited_for: Sequence[Migration]) -> list[str]:
+    """The way from a migration through what it comes after back to itself; empty for none."""
+    after = {each.name: parse_spec(each.spec_text).after for each in waited_for}
+    ways, seen = [[name]], {name}
+    while ways:
+        way = ways.pop()
+        if name in after.get(way[-1], ()):
+            return [*way, name]
+        onwards = set(after.get(way[-1], ())) - seen
+        seen |= onwards
+        ways += [[*way, each] for each in sorted(onwards)]
+    return []
 
 
 def _has_just_gone_on(migration: Migration, now_s: float) -> bool:

@@ -381,7 +381,7 @@
       ["Mismatches found", count(one.documents.mismatches), one.documents.mismatches > 0],
       ["Superseded", count(one.documents.superseded)],
       ["Failed attempts", count(one.slices.attempts_failed)],
-      ["Quarantined", count(one.quarantined.length), one.quarantined.length > 0],
+      ["Quarantined", count(one.slices.quarantined ?? 0), one.slices.quarantined > 0],
     ], fact);
     fill("quarantined", one.quarantined, (each) => entry("", `Quarantined: ${each.slice}`, each.error));
   }

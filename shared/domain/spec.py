@@ -22,6 +22,8 @@ NO_STUB = f"NOT IS_DEFINED(c.{STUB})"
 NO_GUARD = f"NOT IS_DEFINED(c.{RETURNING})"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
+OLDER_THAN_MAX_S = 15_000 * 86_400  # older than any database; from the epoch on it is 20,000 days
+
 EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
 EVERY_MAX_S = 366 * 86_400
 
@@ -114,7 +116,7 @@ class Source(_Strict):
 
 
 class Cold(_Strict):
-    older_than: DurationS | None = Field(default=None, ge=0)
+    older_than: DurationS | None = Field(default=None, ge=0, le=OLDER_THAN_MAX_S)
     before: InstantS | None = Field(default=None, ge=1)
     where: str | None = Field(default=None, min_length=1, max_length=2000)
 
@@ -318,13 +320,20 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _unique_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is written twice", node.start_mark
-            )
+    seen = set()
+    for written, _ in node.value:
+        # Lists as keys can be built of aliases so that comparing two of them never ends.
+        if not isinstance(written, yaml.ScalarNode):
+            raise _not_read("a key is a list or a mapping; write text", written)
+        key = loader.construct_object(written)
+        if key in seen:
+            raise _not_read(f"the key {key!r} is written twice", node)
+        seen.add(key)
     return loader.construct_mapping(node, deep=True)
+
+
+def _not_read(why: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, why, node.start_mark)
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -21,8 +21,8 @@ class Terminal:
         self.as_json = as_json
         self.app = app
         """This Ebb, over the settings in the environment: for commands that read the archive."""
-        self.out = Console(highlight=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = _console(stderr=False)
+        self.err = _console(stderr=True)
 
     def show(self, value: Any, text: Callable[[], Any]) -> None:
         if self.as_json:
@@ -33,9 +33,15 @@ class Terminal:
     def progress(self, text: str) -> None:
         """One line in place of the last one, while somebody watches; nothing wipes it away."""
         if self.err.is_terminal and not self.as_json:
-            self.err.print(f"\r\x1b[K{text}", end="")
+            self.err.file.write(f"\r\x1b[K{text}")
+            self.err.file.flush()
 
     def fail(self, message: str, body: Mapping[str, Any] | None = None) -> None:
         if self.as_json:
             sys.stdout.write(json.dumps({"error": message, **(body or {})}, indent=2) + "\n")
-        self.err.print(message, style="bold red", markup=False)
+        self.err.print(message, style="bold red")
+
+
+def _console(*, stderr: bool) -> Console:
+    """Shows text as it is: in an id or a reason, [red] and :key: mean nothing."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -7,17 +7,30 @@ import datetime as dt
 import time
 import urllib.parse
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from shared.domain.spec import parse_spec
+from shared.faces import CUT_HEADER
 from shared.terminal.console import DONE, MISUSED, PROBLEM, Terminal
-from shared.terminal.remote import Remote
+from shared.terminal.remote import Answered, Remote, Unreachable
 
 WATCH_EVERY_S = 2.0
 ENDED = frozenset({"completed", "halted", "stopped"})
+HOURS_MAX = 90 * 24.0  # as far back as the app looks
+
+
+def hours(text: str) -> float:
+    """How far back, as written on the command line."""
+    number = float(text)
+    if not 0 <= number <= HOURS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not how far back; write hours, from 0 to {HOURS_MAX:.0f}"
+        )
+    return number
 
 
 def _remote(options: argparse.Namespace) -> Remote:
@@ -44,13 +57,25 @@ def change(options: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def status(options: argparse.Namespace, terminal: Terminal) -> int:
+    found = _fetch_status(options)
     while True:
-        found = _fetch_status(options)
         terminal.show(found, lambda found=found: _status_table(found))  # type: ignore[misc]
         several = found if isinstance(found, list) else [found]
         if not options.watch or all(each["state"] in ENDED for each in several):
             return PROBLEM if any(_is_problem(each) for each in several) else DONE
+        found = _next_status(options, terminal)
+
+
+def _next_status(options: argparse.Namespace, terminal: Terminal) -> Any:
+    """An app that answered once will do so again: a restart does not end the watch."""
+    while True:
         time.sleep(WATCH_EVERY_S)
+        try:
+            return _fetch_status(options)
+        except (Answered, Unreachable) as error:
+            if isinstance(error, Answered) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            terminal.err.print(f"{error}; asking again every {WATCH_EVERY_S:.0f} s")
 
 
 def _fetch_status(options: argparse.Namespace) -> Any:
@@ -115,10 +140,22 @@ def explain(options: argparse.Namespace, terminal: Terminal) -> int:
     name = urllib.parse.quote(options.name, safe="")
     query = urllib.parse.urlencode({"span_s": int(options.hours * 3600), "limit": 1000})
     status = _remote(options).call("GET", f"migrations/{name}")
-    entries = _remote(options).call("GET", f"migrations/{name}/decisions?{query}")
-    value = {"name": options.name, "now": status["pace"], "decisions": entries}
-    terminal.show(value, lambda: _explain_table(options.name, status["pace"], entries))
+    entries, headers = _remote(options).asked("GET", f"migrations/{name}/decisions?{query}")
+    cut = headers.get(CUT_HEADER) == "true"
+    value = {"name": options.name, "now": status["pace"], "decisions": entries, "cut": cut}
+    terminal.show(value, lambda: _explained(options.name, value))
     return DONE
+
+
+def _explained(name: str, found: Mapping[str, Any]) -> Table:
+    entries = found["decisions"]
+    table = _explain_table(name, found["now"], entries)
+    if found["cut"]:
+        back = f", back to {_minute(entries[-1]['at_s'])}" if entries else ""
+        table.caption = (
+            f"cut: the newest {len(entries):,} decisions{back}; older ones are not shown"
+        )
+    return table
 
 
 def _explain_table(name: str, pace: str, entries: list[Mapping[str, Any]]) -> Table:

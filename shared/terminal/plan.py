@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from rich.markup import escape as escape_markup
-
 from shared.application.answers import answers, at_utc, break_even, gigabytes, span
 from shared.application.estimating import BLOCKS_TOLD, Cycle, Estimate, estimate
 from shared.domain.forecast import Forecast
@@ -72,7 +70,7 @@ def plan_text(found: Estimate) -> str:
     lines = [_title(found)]
     for title, rows in sections(found):
         lines += ["", title, *(_line(name, value) for name, value in rows)]
-    return escape_markup("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _line(name: str, value: str) -> str:

@@ -6,8 +6,6 @@ import argparse
 import datetime as dt
 import json
 
-from rich.markup import escape
-
 from shared.application.consulting import Consulted, Consulting, Standing
 from shared.application.restoration import Restoration, Restored, Wanted
 from shared.errors import Refused
@@ -33,7 +31,7 @@ def instant(text: str) -> int:
 
 def read(options: argparse.Namespace, terminal: Terminal) -> int:
     found = Consulting(terminal.app().ports).run(options.name, options.id, tuple(options.pk))
-    terminal.show(found.as_dict(), lambda: escape(_document_text(found)))
+    terminal.show(found.as_dict(), lambda: _document_text(found))
     return DONE
 
 
@@ -75,7 +73,7 @@ def restore(options: argparse.Namespace, terminal: Terminal) -> int:
             on_slice=lambda now: terminal.progress(_progress(now)),
         )
         terminal.progress("")
-    terminal.show(report.as_dict(), lambda: escape(_restored_text(report)))
+    terminal.show(report.as_dict(), lambda: _restored_text(report))
     return DONE
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
 TIMEOUT_S = 60.0
+EXAMINING_TIMEOUT_S = 240.0  # the platform itself cuts an answer at 230 s
+_NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
 
 
 class Unreachable(Exception):
@@ -28,27 +32,34 @@ class Answered(Exception):
 class Remote:
     """The HTTP face of a running Ebb."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
         if url and not url.startswith(("http://", "https://")):
             raise Unreachable(f"calling {url}: write an address with https://")
         self._url = url.rstrip("/")
         self._key = key
+        self._timeout_s = timeout_s
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            f"{self._url}/api/{path}",
-            method=method,
-            data=None if body is None else body.encode(),
-            headers={"x-functions-key": self._key, "content-type": "application/yaml"},
-        )
+        return self.asked(method, path, body)[0]
+
+    def asked(self, method: str, path: str, body: str | None = None) -> tuple[Any, Message]:
+        """The answer's value, and its headers."""
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-                return json.load(answer)
+            request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+                f"{self._url}/api/{path}",
+                method=method,
+                data=None if body is None else body.encode(),
+                headers={"x-functions-key": self._key, "content-type": "application/yaml"},
+            )
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
+                return json.load(answer), answer.headers
         except urllib.error.HTTPError as error:
             raise _answered(error, self._url) from error
-        except (OSError, ValueError) as error:
+        except _NO_ANSWER as error:
+            seen = f"{type(error).__name__}: {error}".replace("\n", " ")
             raise Unreachable(
-                f"calling {self._url}: {error}; check --url (or EBB_URL) and that the app runs"
+                f"calling {self._url or 'nobody'}: {seen}; check --url (or EBB_URL) and that the "
+                "app runs"
             ) from error
 
 
@@ -58,5 +69,5 @@ def _answered(error: urllib.error.HTTPError, url: str) -> Exception:
     try:
         body = json.loads(error.read())
         return Answered(error.code, body if isinstance(body, dict) else {"detail": str(body)})
-    except ValueError:
+    except _NO_ANSWER:
         return Unreachable(f"calling {url}: answered {error.code} without a reason; is it Ebb?")

@@ -6,18 +6,18 @@ import argparse
 import datetime as dt
 import json
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from shared.terminal.console import DONE, PROBLEM, Terminal
-from shared.terminal.remote import Remote
+from shared.terminal.remote import EXAMINING_TIMEOUT_S, Remote
 
 
 def retire(options: argparse.Namespace, terminal: Terminal) -> int:
     """Without a verb nothing is changed; exit code 1 when something stands against it."""
-    remote = Remote(options.url, options.key)
+    remote = Remote(options.url, options.key, timeout_s=EXAMINING_TIMEOUT_S)
     path = f"migrations/{urllib.parse.quote(options.name, safe='')}/retirement"
     if options.action is None:
         found = remote.call("GET", path)
@@ -43,37 +43,39 @@ def _code(found: Mapping[str, Any]) -> int:
     return PROBLEM if halted or not found["possible"] else DONE
 
 
-def _assessed(found: Mapping[str, Any]) -> str:
+def _assessed(found: Mapping[str, Any]) -> Text:
     forecast = found["forecast"]
     by = "as measured" if forecast["measured"] else "assumed from their size"
     seconds = forecast["seconds"]
     took = "an unknown time" if seconds is None else str(dt.timedelta(seconds=round(seconds)))
     size = f"{forecast['documents']:,} documents, {forecast['document_bytes'] / 1e9:,.1f} GB"
     each_ru = f"{forecast['ru_per_document']:,.1f} each, {by}"
-    lines = [f"{found['name']}: retire: {found['mode']}, {size}"]
-    lines.append(f"  about {forecast['ru']:,.0f} RU ({each_ru}), {took} at the copy's own pace")
-    lines += [_gate(each) for each in found["gates"]]
+    cost = f"about {forecast['ru']:,.0f} RU ({each_ru}), {took} at the copy's own pace"
+    head = f"{found['name']}: retire: {found['mode']}, {size}\n  {cost}"
+    return Text("\n").join([Text(head), *map(_gate, found["gates"]), *map(Text, _rest(found))])
+
+
+def _rest(found: Mapping[str, Any]) -> Iterator[str]:
     if found["slices_in_grace"]:
-        lines.append(f"  {found['slices_in_grace']} slices wait until their proof is old enough")
+        yield f"  {found['slices_in_grace']} slices wait until their proof is old enough"
     if found["retirement"]:
-        lines.append(f"  {_course(found['retirement'])}")
+        yield f"  {_course(found['retirement'])}"
     elif found["possible"]:
-        lines.append(f"  nothing was removed; begin with: ebb retire {found['name']} --execute")
-    return "\n".join(lines)
+        yield f"  nothing was removed; begin with: ebb retire {found['name']} --execute"
 
 
-def _gate(gate: Mapping[str, Any]) -> str:
-    mark = "[green]holds [/]" if gate["holds"] else "[bold red]CLOSED[/]"
+def _gate(gate: Mapping[str, Any]) -> Text:
+    mark = ("holds ", "green") if gate["holds"] else ("CLOSED", "bold red")
     if gate["overridden"]:
-        mark = "[yellow]opened[/]"
+        mark = ("opened", "yellow")
     why = f" (accepted: {gate['overridden']})" if gate["overridden"] else ""
-    return f"  {mark} {gate['name']}: {escape(gate['text'] + why)}"
+    return Text.assemble("  ", mark, f" {gate['name']}: {gate['text']}{why}")
 
 
 def _course(course: Mapping[str, Any]) -> str:
     documents = course["documents"]
     spared = sum(count for name, count in documents.items() if name.startswith("spared_"))
-    return escape(
+    return (
         f"{course['direction']} is {course['state']} ({course['reason']}): "
         f"{documents['removed']:,} of {documents['expected']:,} removed, "
         f"{documents['restored']:,} restored, {spared:,} left alone, {course['ru']['spent']:,} RU"

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Page, expect
 
+from shared.application.operating import QUARANTINED_SHOWN_MAX
 from shared.application.picturing import ALERT_KINDS, EVENT_KINDS
 from shared.domain.governor import Reason
 from shared.domain.slices import Cause, MigrationState
@@ -380,11 +381,24 @@ def test_words_from_outside_never_become_html(site: Site, short: Run, visit: Vis
     assert page.evaluate("window.harmed") is None
 
 
-def _quarantine(run: Run) -> None:
+def _quarantine(run: Run, *, slices: int = 1) -> None:
     ledger = run.world.ports.ledger
     each = ledger.open_slices("sim")[0]
     failed = each.failed(cause=Cause.DOCUMENT, error=HOSTILE, now_s=0.0, attempts_max=1)
     ledger.commit("sim", Change(slices=(failed,)))
+    for n in range(1, slices):
+        another = replace(failed, extent=replace(failed.extent, part=900 + n), version="")
+        ledger.commit("sim", Change(slices=(another,)))
+
+
+def test_all_quarantined_slices_are_counted(site: Site, short: Run, visit: Visit) -> None:
+    """The status names the first twenty and counts them all."""
+    with site.lock:
+        _quarantine(short, slices=QUARANTINED_SHOWN_MAX + 5)
+    page = visit(site)
+    wait_for_picture(page)
+    assert facts(page, "#verdicts")["Quarantined"] == str(QUARANTINED_SHOWN_MAX + 5)
+    assert page.locator("#quarantined > li").count() == QUARANTINED_SHOWN_MAX
 
 
 def test_one_of_several_is_chosen_and_stands_in_the_address(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -31,6 +31,7 @@ class FakeEbb:
     url: str = ""
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def ebb() -> Iterator[FakeEbb]:
             data = json.dumps(value).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
+            for header in fake.headers.items():
+                self.send_header(*header)
             self.end_headers()
             self.wfile.write(data)
 
@@ -170,6 +173,29 @@ def test_watching_ends_when_the_migration_does(ebb: FakeEbb) -> None:
     assert main(["status", "sim", "--watch", "--url", ebb.url]) == DONE
 
 
+def test_watching_goes_on_while_the_app_restarts(
+    ebb: FakeEbb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has answered; each bad poll is told, and what is used wrongly still ends it."""
+    answers = [(503, {"detail": "try again"}), (401, {}), (200, a_status(state="completed"))]
+    asked = "GET", "/api/migrations/sim"
+    polls = iter(answers)
+    monkeypatch.setattr(
+        "shared.terminal.migrations.time.sleep",
+        lambda _s: ebb.answers.update({asked: next(polls)}),
+    )
+    ebb.answers[asked] = (200, a_status(state="running"))
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == DONE
+    shown = capsys.readouterr()
+    assert "completed" in shown.out
+    assert shown.err.count("asking again every 2 s") == 2
+    polls = iter([(404, {"detail": "gone"})])
+    ebb.answers[asked] = (200, a_status(state="running"))
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == MISUSED
+    ebb.answers[asked] = (503, {"detail": "never yet"})
+    assert main(["status", "sim", "--watch", "--url", ebb.url]) == UNREACHABLE
+
+
 def test_explain_tells_why_it_goes_at_this_pace(
     ebb: FakeEbb, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +219,11 @@ def test_explain_tells_why_it_goes_at_this_pace(
     assert "the reason now" in shown
     assert "1.2%" in shown
     assert shown.count("77") == 1
+    assert "cut" not in shown
+    ebb.headers["x-ebb-cut"] = "true"
+    assert main(["explain", "sim", "--url", ebb.url]) == DONE
+    told = " ".join(capsys.readouterr().out.split())
+    assert "cut: the newest 2 decisions, back to 2027-01-15 08:00 UTC; older ones" in told
 
 
 def test_explain_shows_what_is_not_known_as_a_dash(
@@ -272,3 +303,74 @@ def test_the_status_table_tells_the_watermark_and_the_next_cycle(
     assert " ".join(cells) == (
         "done; proven up to 2027-01-15 08:00 UTC; next cycle 2027-01-16 08:00 UTC"
     )
+
+
+class Broken(BaseHTTPRequestHandler):
+    """Answers with the bytes its server was given, and closes."""
+
+    said: ClassVar[bytes] = b""
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.said)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing on stderr."""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{",
+        b"HTTP/1.1 503 Busy\r\ncontent-length: 1000\r\n\r\n{",
+        b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
+    ],
+)
+def test_half_an_answer_is_unreachable(said: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A restart cuts answers, and what stands before an app may speak for it."""
+    handler = type("Cut", (Broken,), {"said": said})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            assert main(["status", "--url", url]) == UNREACHABLE
+        finally:
+            server.shutdown()
+            thread.join()
+    assert f"calling {url}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["", "http://", "http://a b", "http://[::1"])
+def test_what_is_no_address_is_unreachable(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty EBB_URL is easily made by a script."""
+    assert main(["status", "--url", url]) == UNREACHABLE
+    assert "EBB_URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["nan", "inf", "-1", "2161", "many"])
+def test_how_far_back_must_be_hours(hours: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before anything is asked."""
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", "sim", f"--hours={hours}"])
+    assert caught.value.code == MISUSED
+    assert "--hours" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "wait_s"),
+    [("status", 60.0), ("start sim", 60.0), ("doctor", 240.0), ("retire sim", 240.0)],
+)
+def test_what_may_take_long_is_waited_for(
+    command: str, wait_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the 230 s after which the platform itself gives up, not before."""
+    waits: list[float] = []
+
+    def opened(_request: object, *, timeout: float) -> None:
+        waits.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib.request.urlopen", opened)
+    assert main(command.split()) == UNREACHABLE
+    assert waits == [wait_s]

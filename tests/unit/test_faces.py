@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.application.operating import Decided
 from shared.application.pressing import Pressed
 from shared.domain.governor import Decision, Reason
 from shared.domain.sharing import Share
@@ -26,6 +27,7 @@ from shared.errors import (
 )
 from shared.faces import (
     BODY_BYTES_MAX,
+    decided_shown,
     entry_shown,
     migration_shown,
     number,
@@ -100,6 +102,12 @@ def test_a_body_is_read_as_utf_8_within_its_limit() -> None:
         text_body(b"\xff\xfe")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_body() -> None:
+    """Some editors and PowerShell put one before JSON, which then could not be read."""
+    asked = text_body(b'\xef\xbb\xbf{"action": "pause"}')
+    assert retirement_asked(asked).action == "pause"
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [(None, 5.0), ("", 5.0), ("0", 0.0), ("10", 10.0), ("1e1", 10.0), ("2.5", 2.5)],
@@ -164,6 +172,9 @@ def test_an_entry_is_shown_with_its_reason_and_shares() -> None:
     assert seen["shares"] == {"a": {"ru_per_s": 10.0, "in_flight": 2, "batch_documents": 32}}
     assert seen["reading_age_s"] is None
     assert json.loads(shown(seen).body) == seen
+    for cut, told in ((True, "true"), (False, "false")):
+        answer = decided_shown(Decided(entries=(entry,), cut=cut))
+        assert (json.loads(answer.body), answer.headers) == ([seen], {"x-ebb-cut": told})
 
 
 def test_a_push_is_shown_with_what_is_left_and_until_when() -> None:

@@ -193,6 +193,39 @@ def test_a_migration_waits_for_those_it_comes_after(world: World) -> None:
     assert world.ports.ledger.progress("second") is None
 
 
+def waiting(name: str, *after: str) -> str:
+    spec = SPEC.replace("name: sim", f"name: {name}")
+    spec = spec.replace("{container: archive}", f"{{container: archive, prefix: {name}}}")
+    return spec + f"after: [{', '.join(after)}]\n"
+
+
+def test_migrations_in_a_circle_are_not_started(world: World) -> None:
+    """Each would wait for the other for ever; several ways to one are no circle."""
+    operating = world.calm.operating
+    for name, after in (("one", "two"), ("two", "six"), ("six", "one")):
+        operating.apply(waiting(name, after))
+    for name, circle in (
+        ("one", "one, after two, after six, after one"),
+        ("six", "six, after one"),
+    ):
+        with pytest.raises(Invalid, match=f"circle that never begins: {circle}"):
+            operating.start(name)
+    operating.apply(waiting("six"))
+    operating.apply(waiting("one", "two", "six"))
+    assert operating.start("one").state is MigrationState.RUNNING
+
+
+def test_what_has_completed_closes_no_circle(world: World) -> None:
+    """Nobody waits for it any more."""
+    operating, ledger = world.calm.operating, world.ports.ledger
+    operating.apply(waiting("one"))
+    operating.apply(waiting("two", "one"))
+    operating.apply(waiting("one", "two"))
+    done = ledger.put_migration(replace(ledger.migration("one"), completed_until_s=9))
+    assert done.has_completed
+    assert operating.start("two").state is MigrationState.RUNNING
+
+
 def test_what_runs_of_a_factory_have_left_is_told_by_their_own_pace(world: World) -> None:
     """Not by a share, of which they use a part; of a schedule, by this cycle's documents alone."""
     operating, ledger = world.calm.operating, world.ports.ledger
@@ -313,4 +346,40 @@ def test_decisions_are_those_that_concern_the_migration(world: World) -> None:
     stranger = replace(second, source="db/a", shares=())
     world.ports.journal.record(stranger)
     assert first.source == second.source == "db/c"
-    assert operating.decisions("sim", since_s=0.0, limit=9) == (second, first)
+    found = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (found.entries, found.cut) == ((second, first), False)
+    newest = operating.decisions("sim", since_s=0.0, limit=1)
+    assert (newest.entries, newest.cut) == ((second,), True)
+
+
+def test_decisions_of_many_sources_do_not_crowd_out_one(world: World) -> None:
+    """As many are read as it takes to find those asked for; what is missing is told."""
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    (own,) = world.calm.controller.tick()
+    stranger = replace(own, source="db/a", shares=())
+    for tick in range(1, 5):
+        for entry in (own, *(replace(stranger, source=f"db/{n}") for n in range(400))):
+            decision = replace(entry.decision, at_s=own.decision.at_s + 30 * tick)
+            world.ports.journal.record(replace(entry, decision=decision))
+    whole = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (len(whole.entries), whole.cut) == (5, False)
+    some = operating.decisions("sim", since_s=0.0, limit=2)
+    assert (len(some.entries), some.cut) == (2, True)
+    assert some.entries == whole.entries[:2]
+
+
+def test_decisions_are_looked_for_within_a_bound(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal full of others' decisions is not read to its end, and the answer says so."""
+    monkeypatch.setattr("shared.application.operating.ENTRIES_READ", (2, 4))
+    operating = world.calm.operating
+    operating.apply(SPEC)
+    operating.start("sim")
+    (own,) = world.calm.controller.tick()
+    for n in range(9):
+        world.ports.journal.record(replace(own, source=f"db/{n}", shares=()))
+    found = operating.decisions("sim", since_s=0.0, limit=9)
+    assert (len(found.entries) <= 1, found.cut) == (True, True)

@@ -143,6 +143,19 @@ def test_a_key_written_twice_is_refused(text: str) -> None:
     assert "is written twice" in fault.seen
 
 
+def test_a_key_that_is_no_text_is_refused_unread() -> None:
+    """Two lists built of aliases are equal only after as many steps as they have leaves."""
+
+    def of_aliases(name: str) -> str:
+        rows = [f"- &{name}{n} [*{name}{n - 1}, *{name}{n - 1}]" for n in range(1, 16)]
+        return "\n  ".join([f"- &{name}0 [x, x]", *rows])
+
+    text = f"a:\n  {of_aliases('a')}\nb:\n  {of_aliases('b')}\n? *a15\n: 1\n? *b15\n: 2\n"
+    for each in (text, "{a: 1}: 2\n", "? [a]\n: 1\n"):
+        (fault,) = faults_of(each)
+        assert "a key is a list or a mapping" in fault.seen
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("0s", 0), ("30s", 30), ("15m", 900), ("24h", 86_400), ("90 d", 7_776_000)],
@@ -155,6 +168,15 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
 @pytest.mark.parametrize("text", ["90", "1.5d", "-1d", "d", "90D", "90 days", "1d2h", "", "²d", -1])
 def test_a_duration_without_its_unit_is_refused(text: object) -> None:
     """Ninety of what is not for Ebb to guess."""
+    with pytest.raises(Invalid) as caught:
+        spec_from(plain(cold={"older_than": text}))
+    assert [fault.path for fault in caught.value.faults] == ["$.cold.older_than"]
+
+
+@pytest.mark.parametrize("text", ["15001d", "25000d", "9" * 14 + "d", "9" * 5_000 + "d"])
+def test_an_age_before_the_epoch_is_refused(text: str) -> None:
+    """Nothing is that old, and no window could end there."""
+    assert spec_from(plain(cold={"older_than": "15000d"})).cold.until_s(1_700_000_000) > 0
     with pytest.raises(Invalid) as caught:
         spec_from(plain(cold={"older_than": text}))
     assert [fault.path for fault in caught.value.faults] == ["$.cold.older_than"]
