@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.records import packed, unpacked
 from shared.domain.board import VACANT_S, Activity, Board, Grant, Seat
 from shared.domain.governor import Pressure, Throttle
 
@@ -153,6 +154,15 @@ def test_pressure_outlives_decisions_until_its_time() -> None:
     assert decided.grants["db/other"].pressure == word
     over = decided.decided({SOURCE: a_grant()}, now_s=NOW_S + 60, controller_token=1)
     assert over.grants == {SOURCE: a_grant()}
+
+
+def test_a_row_without_words_for_all_is_read() -> None:
+    """As it was written before there were any."""
+    board = a_board(a_seat())
+    properties = packed(board, thing="the board")
+    old = {name: value for name, value in properties.items() if name != "alarms_json"}
+    assert set(properties) - set(old) == {"alarms_json"}
+    assert unpacked(Board, old, version="", thing="the board") == board
 
 
 def test_a_decision_keeps_the_429s_of_the_last_minutes() -> None:
