@@ -110,13 +110,16 @@ def _workspace(value: str) -> str:
         ) from error
 
 
+METRIC_SETTLE_S_MAX = 180  # a reading is stale five minutes after its minute began, and is late
+
+
 def _seconds(value: str) -> float:
     try:
         seconds = float(value)
     except ValueError as error:
         raise ValueError("write a number of seconds") from error
-    if not 0 <= seconds <= 600:  # noqa: PLR2004 - beyond ten minutes a reading tells nothing
-        raise ValueError("write between 0 and 600 seconds")
+    if not 0 <= seconds <= METRIC_SETTLE_S_MAX:
+        raise ValueError(f"write between 0 and {METRIC_SETTLE_S_MAX} seconds")
     return seconds
 
 

@@ -110,13 +110,13 @@ def test_slashes_around_a_resource_id_do_not_matter(resource: str) -> None:
     assert read_settings(GOOD | {"EBB_COSMOS_RESOURCE_ID": resource}).cosmos_resource_id == RESOURCE
 
 
-@pytest.mark.parametrize("seconds", ["-1", "601", "nan", "inf", "1m", "1 0"])
+@pytest.mark.parametrize("seconds", ["-1", "181", "240", "nan", "inf", "1m", "1 0"])
 def test_the_settling_time_has_bounds(seconds: str) -> None:
-    """Beyond ten minutes a reading tells nothing about now."""
+    """With more no reading is ever fresh, and nothing would be spent."""
     assert [f.path for f in faults_of(EBB_METRIC_SETTLE_S=seconds)] == ["EBB_METRIC_SETTLE_S"]
 
 
-@pytest.mark.parametrize("seconds", ["0", "600", "12.5"])
+@pytest.mark.parametrize("seconds", ["0", "180", "12.5"])
 def test_the_bounds_themselves_are_allowed(seconds: str) -> None:
     """Zero serves the sandbox."""
     settings = read_settings(GOOD | {"EBB_METRIC_SETTLE_S": seconds})
