@@ -86,6 +86,13 @@ def _addresses(value: str) -> dict[str, str]:
     return found
 
 
+def _key(value: str) -> str:
+    key = value.strip()
+    if not key.isascii() or not key.isprintable():
+        raise ValueError("write the function key as it is, in plain ASCII on one line")
+    return key
+
+
 def _resource_id(value: str) -> str:
     return _azure_id(value, "Microsoft.DocumentDB/databaseAccounts/<account>")
 
@@ -206,7 +213,8 @@ SETTINGS: tuple[Setting, ...] = (
         name="EBB_CALLBACK_KEY",
         meaning="The function key that runs and alerts call this app with.",
         default="",
-        read=_text,
+        read=_key,
+        is_secret=True,
     ),
     Setting(
         name="EBB_CALLBACK_HOSTS",

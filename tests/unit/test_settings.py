@@ -123,6 +123,19 @@ def test_the_bounds_themselves_are_allowed(seconds: str) -> None:
     assert settings.metric_settle_s == float(seconds)
 
 
+@pytest.mark.parametrize("key", ["abc==", " abc==\r\n", "abc==\n"])
+def test_a_pasted_key_loses_the_blanks_around_it(key: str) -> None:
+    """A line break cannot be sent in a header."""
+    assert read_settings(GOOD | {"EBB_CALLBACK_KEY": key}).callback_key == "abc=="
+
+
+@pytest.mark.parametrize("key", ["abc\u2026", "ab\nc", "ab\x00c"])
+def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
+    """It is a secret, however wrong."""
+    (fault,) = faults_of(EBB_CALLBACK_KEY=key)
+    assert (fault.path, fault.seen) == ("EBB_CALLBACK_KEY", f"{len(key)} characters")
+
+
 def test_the_archive_may_have_its_own_storage() -> None:
     """By connection string or by name."""
     settings = read_settings(GOOD | {"EBB_ARCHIVE_STORAGE__accountName": "cold"})
