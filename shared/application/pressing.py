@@ -5,11 +5,11 @@ Workers see it at their next look, within two seconds; the next ticks keep to it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.application.bundle import Ports
 from shared.application.pacer import change_board
-from shared.domain.board import SOURCES_MAX, Board, shortened
+from shared.domain.board import SOURCES_MAX, Board
 from shared.domain.pressure import parse_push
 from shared.domain.spec import parse_spec
 from shared.errors import NotFound, Refused
@@ -41,7 +41,7 @@ class Pressing:
             raise NotFound(
                 f"no migration reads {told.source!r}; known: {', '.join(sorted(known)) or 'none'}"
             )
-        pressure = replace(told.pressure, told=shortened(told.pressure.told))
+        pressure = told.pressure
 
         def press(board: Board) -> Board:
             if told.source is None:

@@ -105,7 +105,7 @@ class Grant:
 
     def pressed(self, pressure: Pressure) -> Grant:
         """With the business's own word: everything shrinks at once, nothing ever grows by it."""
-        return replace(self.under(pressure), pressure=pressure)
+        return replace(self.under(pressure), pressure=_in_short(pressure))
 
     def under(self, pressure: Pressure) -> Grant:
         """What a word leaves of it, be it said of this source or of all."""
@@ -308,7 +308,7 @@ class Board:
             grants = {name: replace(grant, pressure=None) for name, grant in self.grants.items()}
             return replace(self, grants=grants, pressure=None)
         grants = {name: grant.under(pressure) for name, grant in self.grants.items()}
-        return replace(self, grants=grants, pressure=pressure)
+        return replace(self, grants=grants, pressure=_in_short(pressure))
 
     def alarmed(self, source: str, key: str, alarm: Alarm, *, now_s: float) -> Board:
         """An alert fired, which stops everything, or is resolved, which lets it be decided anew."""
@@ -390,7 +390,7 @@ def _with_alarm(
 ) -> dict[str, Alarm]:
     """With one more; what there is no room for holds on under one name until the last is over."""
     known = alarms.get(key)
-    short = replace(alarm, rule=shortened(alarm.rule))
+    short = replace(alarm, rule=_shortened(alarm.rule))
     later = short if known is None else max(known, short, key=_lateness)
     told = _counting({**alarms, key: later}, now_s)
     if len(told) <= ALARMS_MAX:
@@ -419,7 +419,11 @@ def _wanted(pressure: Pressure) -> float:
     return float("inf") if need is None else need
 
 
-def shortened(text: str) -> str:
+def _in_short(pressure: Pressure) -> Pressure:
+    return replace(pressure, told=_shortened(pressure.told))
+
+
+def _shortened(text: str) -> str:
     """A rule's name or a reason, as long as the board keeps it."""
     kept = text[:WORDS_CHARS_MAX]
     while len(json.dumps(kept)) > WORDS_JSON_MAX:
