@@ -14,7 +14,7 @@ import pytest
 from shared.adapters.records import packed
 from shared.application.alerting import Alerting, Taken
 from shared.domain.alerts import ALERT_HOLD_S, Condition, parse_alert
-from shared.domain.board import ALARMS_MAX, Grant
+from shared.domain.board import ALARMS_MAX, OTHERS, Grant
 from shared.domain.governor import TICK_S, Alarm, Reason
 from shared.errors import Denied, Invalid
 from tests.simulation.alerts import ACCOUNT_ID, message
@@ -179,17 +179,43 @@ def test_the_newest_alarms_are_kept_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("number", [50, 200])
-def test_no_hold_is_lost_among_very_many(number: int) -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_no_hold_is_lost_among_very_many(number: int, *, first: bool) -> None:
     """Some are resolved, the others still fire: it holds, and not for ever."""
     grant = Grant()
     alarms = [Alarm(rule=f"r{each}", fired_at_s=0.0, until_s=600.0) for each in range(number)]
     for alarm in alarms:
         grant = grant.alarmed(alarm.rule, alarm, now_s=0.0)
-    for alarm in alarms[:ALARMS_MAX]:
+    for alarm in alarms[:ALARMS_MAX] if first else alarms[-ALARMS_MAX:]:
         grant = grant.alarmed(alarm.rule, replace(alarm, until_s=0.0), now_s=60.0)
     assert grant.alarm(599.0) is not None
     assert grant.alarm(600.0) is None
     assert len(grant.alarms) <= ALARMS_MAX
+
+
+def test_many_early_alerts_end_no_later_hold() -> None:
+    """Though they come after it, and push each other out."""
+    grant = Grant()
+    for fired_at_s in (100.0, 0.0):
+        for number in range(2 * ALARMS_MAX):
+            key = f"{fired_at_s}-{number}"
+            alarm = Alarm(rule="r", fired_at_s=fired_at_s, until_s=fired_at_s + 600)
+            grant = grant.alarmed(key, alarm, now_s=100.0)
+    for key, alarm in tuple(grant.alarms.items()):
+        if key != OTHERS:
+            grant = grant.alarmed(key, replace(alarm, until_s=alarm.fired_at_s), now_s=110.0)
+    assert grant.alarm(699.0) is not None
+
+
+def test_what_is_resolved_pushes_out_nothing_that_holds() -> None:
+    """The one that fires still can be resolved by its own name."""
+    fired = Alarm(rule="r", fired_at_s=0.0, until_s=600.0)
+    grant = Grant().alarmed("a", fired, now_s=0.0)
+    for number in range(2 * ALARMS_MAX):
+        resolved = Alarm(rule="r", fired_at_s=5.0, until_s=5.0)
+        grant = grant.alarmed(str(number), resolved, now_s=6.0)
+    assert grant.alarm(7.0) == fired
+    assert grant.alarmed("a", replace(fired, until_s=0.0), now_s=7.0).alarm(7.0) is None
 
 
 def a_deployment(sources: int) -> World:
@@ -221,7 +247,10 @@ def test_very_many_sources_are_stopped_by_one_alert() -> None:
     assert len(taken.sources) == 300
     assert budget(world) == 0
     assert is_within_a_row(world)
-    assert all(packed(each, thing="it") for each in world.ports.incidents.latest(limit=9))
+    (incident,) = world.ports.incidents.latest(limit=9)
+    assert packed(incident, thing="it")
+    assert incident.alert is not None
+    assert (incident.alert.everywhere, incident.alert.sources) == (True, ())
     assert tick(world) is Reason.ALERT
     take(world, rule="ü" * 400, resolved_at_s=world.clock.now_s())
     assert tick(world) is not Reason.ALERT

@@ -10,6 +10,7 @@ import pytest
 from shared.adapters.records import packed, unpacked
 from shared.domain.alerts import ALERT_HOLD_S
 from shared.domain.board import (
+    NAMED_ALARMS_MAX,
     SOURCES_MAX,
     VACANT_S,
     WORDS_CHARS_MAX,
@@ -205,9 +206,39 @@ def test_what_there_is_no_room_for_by_name_is_resolved_by_name() -> None:
     for name in names:
         board = board.alarmed(name, name, replace(alarm, until_s=NOW_S), now_s=NOW_S)
     assert all(board.told_of(name, NOW_S).alarm(NOW_S) is None for name in names)
+    assert set(board.alarms) < set(names)
     later_s = NOW_S + ALERT_HOLD_S
     fired = replace(alarm, fired_at_s=later_s, until_s=later_s + ALERT_HOLD_S)
     assert set(board.alarmed("db/x", "x", fired, now_s=later_s).grants) == {SOURCE, "db/x"}
+
+
+def test_it_is_resolved_by_name_also_when_there_is_room_again() -> None:
+    """What stopped the account must not hold on unseen."""
+    early = Alarm(rule="r", fired_at_s=NOW_S - 500, until_s=NOW_S + 100)
+    board = a_board()
+    for number in range(SOURCES_MAX):
+        board = board.alarmed(f"db/{number}", f"{number}", early, now_s=NOW_S)
+    late = Alarm(rule="r", fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+    board = board.alarmed("db/x", "x", late, now_s=NOW_S)
+    assert "x" in board.alarms
+    resolved = replace(late, until_s=NOW_S)
+    board = board.alarmed("db/x", "x", resolved, now_s=NOW_S + 101)
+    assert board.told_of("db/x", NOW_S + 101).alarm(NOW_S + 101) is None
+    assert board.told_of(SOURCE, NOW_S + 101).alarm(NOW_S + 101) is None
+
+
+def test_long_words_on_many_sources_fit_into_a_row() -> None:
+    """Ten alerts and a push of each of them, in a script of which the row spells every letter."""
+    board = a_board()
+    for number in range(SOURCES_MAX - 1):
+        source, text = f"db/a-rather-long-name-{number}", "大" * 400
+        word = Pressure(until_s=NOW_S + 600, business_ru_per_s=None, told=text)
+        board = board.pressed(source, word, now_s=NOW_S)
+        for alert in range(10):
+            alarm = Alarm(rule=text, fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+            board = board.alarmed(source, f"{number}-{alert}", alarm, now_s=NOW_S)
+        assert packed(board, thing="the board")
+    assert sum(len(grant.alarms) for grant in board.grants.values()) <= NAMED_ALARMS_MAX
 
 
 def test_a_row_without_words_for_all_is_read() -> None:
