@@ -138,7 +138,7 @@ param janitorSchedule string = '0 */10 * * * *'
 
 @description('Seconds after its end until a minute of Azure Monitor is taken as complete.')
 @minValue(0)
-@maxValue(600)
+@maxValue(180)
 param metricSettleS int = 60
 
 @description('Issuer of the Entra tokens that alerts must bring, https://login.microsoftonline.com/TENANT/v2.0; empty: the function key is all that is asked.')

@@ -425,11 +425,12 @@ class IncidentKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertNote:
-    """Which rule's alert it was, and the sources it concerned."""
+    """Which rule's alert it was, and the sources it concerned: those it named, or every one."""
 
     rule: str
     resolved: bool
     sources: tuple[str, ...]
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

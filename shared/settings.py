@@ -86,6 +86,13 @@ def _addresses(value: str) -> dict[str, str]:
     return found
 
 
+def _key(value: str) -> str:
+    key = value.strip()
+    if not key.isascii() or not key.isprintable():
+        raise ValueError("write the function key as it is, in plain ASCII on one line")
+    return key
+
+
 def _resource_id(value: str) -> str:
     return _azure_id(value, "Microsoft.DocumentDB/databaseAccounts/<account>")
 
@@ -110,13 +117,16 @@ def _workspace(value: str) -> str:
         ) from error
 
 
+METRIC_SETTLE_S_MAX = 180  # a reading is stale five minutes after its minute began, and is late
+
+
 def _seconds(value: str) -> float:
     try:
         seconds = float(value)
     except ValueError as error:
         raise ValueError("write a number of seconds") from error
-    if not 0 <= seconds <= 600:  # noqa: PLR2004 - beyond ten minutes a reading tells nothing
-        raise ValueError("write between 0 and 600 seconds")
+    if not 0 <= seconds <= METRIC_SETTLE_S_MAX:
+        raise ValueError(f"write between 0 and {METRIC_SETTLE_S_MAX} seconds")
     return seconds
 
 
@@ -203,7 +213,8 @@ SETTINGS: tuple[Setting, ...] = (
         name="EBB_CALLBACK_KEY",
         meaning="The function key that runs and alerts call this app with.",
         default="",
-        read=_text,
+        read=_key,
+        is_secret=True,
     ),
     Setting(
         name="EBB_CALLBACK_HOSTS",

@@ -127,7 +127,7 @@ def assemble(ports: Ports, metric_settle_s: float) -> App:
         alerting=Alerting(ports),
         verifying=Verifying(ports),
         proving=Proving(ports),
-        surveying=Surveying(ports),
+        surveying=Surveying(ports, metric_settle_s=metric_settle_s),
         examining=Examining(ports),
         janitor=Janitor(ports),
     )

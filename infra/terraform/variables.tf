@@ -304,8 +304,8 @@ variable "metric_settle_s" {
   default     = 60
 
   validation {
-    condition     = var.metric_settle_s >= 0 && var.metric_settle_s <= 600
-    error_message = "Metric_settle_s: write 0 to 600."
+    condition     = var.metric_settle_s >= 0 && var.metric_settle_s <= 180
+    error_message = "Metric_settle_s: write 0 to 180."
   }
 }
 

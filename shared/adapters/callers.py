@@ -38,6 +38,19 @@ class AnyCaller:
         del authorization
 
 
+class _Keys(jwt.PyJWKClient):
+    """The issuer's keys; an answer that holds none is trouble of the issuer, not of who calls."""
+
+    def fetch_data(self) -> Any:
+        try:
+            return super().fetch_data()
+        except (jwt.PyJWTError, OSError, ValueError) as error:
+            raise TransientError(
+                f"{_DOING}: reading {self.uri}: {type(error).__name__}, where the issuer's keys "
+                "should be; correct EBB_ALERT_ISSUER, or try again"
+            ) from error
+
+
 class EntraCallers:
     """Tokens signed by the issuer's own keys, which are fetched when first needed."""
 
@@ -45,7 +58,7 @@ class EntraCallers:
         self._trust = trust
         self._tls = ssl.create_default_context(cafile=ca_file)
         self._lock = threading.Lock()
-        self._keys: jwt.PyJWKClient | None = None
+        self._keys: _Keys | None = None
 
     def check(self, authorization: str) -> None:
         scheme, _, token = authorization.partition(" ")
@@ -71,18 +84,14 @@ class EntraCallers:
                 leeway=LEEWAY_S,
                 options={"require": _NEEDED},
             )
-        except jwt.PyJWKClientConnectionError as error:
-            raise TransientError(
-                f"{_DOING}: the issuer's keys cannot be read; try again"
-            ) from error
         except jwt.PyJWTError as error:
             raise Denied(f"{_DOING}: its token is refused ({error})") from error
         return claims
 
-    def _signing_keys(self) -> jwt.PyJWKClient:
+    def _signing_keys(self) -> _Keys:
         with self._lock:
             if self._keys is None:
-                self._keys = jwt.PyJWKClient(
+                self._keys = _Keys(
                     self._keys_url(),
                     lifespan=KEYS_KEPT_S,
                     timeout=TIMEOUT_S,

@@ -38,6 +38,11 @@ class WebFrontDoor:
             status, is_ours = self._posted(text.encode())
         except (OSError, HTTPException) as error:
             raise TransientError(f"{doing}: no answer ({type(error).__name__})") from error
+        except ValueError as error:
+            raise PermanentError(
+                f"{doing}: {type(error).__name__}, so nothing can be sent; write EBB_CALLBACK_URL "
+                "and EBB_CALLBACK_KEY anew, in plain ASCII on one line"
+            ) from None  # the cause may hold the key, which is a secret
         taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
         if self.guarded and taken:
             raise PermanentError(f"{doing}: answered {status} without a token; {_UNGUARDED}")

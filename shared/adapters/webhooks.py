@@ -56,6 +56,10 @@ class WebWebhooks:
             raise PermanentError(f"{doing}: {len(data)} bytes, and {BODY_BYTES_MAX} may be sent")
         try:
             status = self._posted(webhook.url, data)
+        except UnicodeError:
+            raise PermanentError(
+                f"{doing}: its address has no possible host; correct it in EBB_WEBHOOKS"
+            ) from None  # the cause holds the address, which is a secret
         except (OSError, HTTPException) as error:
             raise TransientError(
                 f"{doing}: no answer ({type(error).__name__}); will be tried again"

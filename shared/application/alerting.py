@@ -17,6 +17,8 @@ from shared.domain.governor import Alarm
 from shared.errors import Fault, Invalid
 from shared.ports import AlertNote, Incident, IncidentKind
 
+SOURCES_NOTED_MAX = 10  # with an incident: a row holds no more of the longest names
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
@@ -26,7 +28,7 @@ class Taken:
     condition: str
     sources: tuple[str, ...]
     held_until_s: float | None
-    """None where nothing is held by it: it is resolved, long past, or of no known source."""
+    """None where nothing is held by it: it is resolved, long past, or names no known source."""
 
 
 class Alerting:
@@ -39,11 +41,12 @@ class Alerting:
         alert = parse_alert(text, now_s=now_s)
         self._must_concern(alert)
         known = known_sources(self._ports)
+        everywhere = alert.sources is None
         sources = sorted(known if alert.sources is None else known & alert.sources)
-        if sources:
+        if everywhere or sources:
             change_board(self._ports, lambda board: _told(board, alert, sources, now_s))
         self._ports.incidents.record(_incident(alert, sources))
-        held = bool(sources) and alert.until_s > now_s
+        held = (everywhere or bool(sources)) and alert.until_s > now_s
         return Taken(
             rule=alert.rule,
             condition=alert.condition.value,
@@ -63,13 +66,17 @@ class Alerting:
 def _incident(alert: Alert, sources: list[str]) -> Incident:
     """What stays when the board has long forgotten the alert."""
     resolved = alert.condition is Condition.RESOLVED
-    note = AlertNote(rule=alert.rule, resolved=resolved, sources=tuple(sources))
+    everywhere = alert.sources is None
+    noted = () if everywhere else tuple(sources[:SOURCES_NOTED_MAX])
+    note = AlertNote(rule=alert.rule, resolved=resolved, sources=noted, everywhere=everywhere)
     return Incident(at_s=alert.at_s, kind=IncidentKind.ALERT, text=alert.sentence(), alert=note)
 
 
 def _told(board: Board, alert: Alert, sources: list[str], now_s: float) -> Board | None:
     alarm = Alarm(rule=alert.rule, fired_at_s=alert.fired_at_s, until_s=alert.until_s)
     told = board
-    for source in sources:
+    if alert.sources is None:
+        told = board.alarmed_everywhere(alert.key, alarm, now_s=now_s)
+    for source in sources if alert.sources is not None else ():
         told = told.alarmed(source, alert.key, alarm, now_s=now_s)
     return told if told != board else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from shared.application.bundle import Ports
 from shared.application.pacer import MINUTE_S, metered_minute
 from shared.application.planning import Plans
-from shared.domain.board import Board, Grant
+from shared.domain.board import Board
 from shared.domain.governor import Decision, Signals, decide
 from shared.domain.heat import RangeUse
 from shared.domain.outlook import MINUTES_KEPT
@@ -91,7 +91,7 @@ class Deciding:
         own = self._ports.metering.by_minute(source.name, since_s=since_s)
         minutes, trouble = self._minutes(source, since_s, now_s)
         capacity, capacity_from, partitions = _capacity(source, layout.provision)
-        grant = board.grants.get(source.name, Grant())
+        grant = board.told_of(source.name, now_s)
         signals = Signals(
             now_s=now_s,
             capacity_ru_per_s=capacity,

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.operating import to_be_decided
 from shared.domain.alerts import harmless_message
 from shared.domain.slices import Migration
 from shared.domain.spec import MigrationSpec, parse_spec
@@ -109,9 +110,9 @@ class Examining:
         return "free"
 
     def _controller(self, known: list[Migration]) -> str:
-        if not any(each.is_at_work for each in known):
-            raise Skip("no migration is known to run, so nothing need be decided")
         now_s = self._ports.clock.now_s()
+        if not to_be_decided(self._ports, known, now_s):
+            raise Skip("no migration is known to run, so nothing need be decided")
         if not self._ports.journal.entries(since_s=now_s - SILENCE_MAX_S, limit=1):
             raise Fault(f"no decision for {SILENCE_MAX_S} s")
         return "it decides"
@@ -267,3 +268,7 @@ def _found(what: str, look: Look, advice: str) -> Finding:
         return Finding(what=what, verdict=Verdict.FAULTY, seen=str(fault), advice=advice)
     except (EbbError, OSError) as error:
         return Finding(what=what, verdict=Verdict.FAULTY, seen=str(error), advice=advice)
+    except Exception as error:  # noqa: BLE001 - one fault must not hide what the others found
+        # Its text is told nowhere: it may hold a key.
+        seen = f"an unexpected {type(error).__name__}, which Ebb should tell better: report it"
+        return Finding(what=what, verdict=Verdict.FAULTY, seen=seen, advice=advice)

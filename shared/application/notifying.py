@@ -129,7 +129,7 @@ class Notifying:
         return delivery
 
     def bury(self, body: bytes) -> Delivery:
-        """A letter that failed every time, or is none: nobody will be told, and that is kept."""
+        """A letter that failed every time, or is none: who was not told never will be."""
         letter = _read(body)
         if letter is None:
             text = body.decode("utf-8", errors="replace")[:TEXT_SHOWN_MAX]
@@ -138,12 +138,15 @@ class Notifying:
             return Delivery(failed={"": trouble})
         delivery = Delivery(message=letter.message)
         for target in letter.targets:
-            self._give_up(target, letter.message, "its worker failed every time", delivery)
+            if self._was_told(target, letter.message):
+                delivery.told.append(target)
+            else:
+                self._give_up(target, letter.message, "its worker failed every time", delivery)
         return delivery
 
     def _tell(self, target: str, letter: Letter, delivery: Delivery) -> None:
         said = letter.message
-        if said.id in self._ports.tellings.recall(said.migration, target).told:
+        if self._was_told(target, said):
             delivery.told.append(target)
             return
         try:
@@ -158,6 +161,9 @@ class Notifying:
         else:
             self._keep(said, target, trouble="")
             delivery.told.append(target)
+
+    def _was_told(self, target: str, said: Message) -> bool:
+        return said.id in self._ports.tellings.recall(said.migration, target).told
 
     def _give_up(self, target: str, said: Message, trouble: str, delivery: Delivery) -> None:
         delivery.failed[target] = trouble[:TROUBLE_CHARS_MAX]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -256,13 +256,7 @@ class Operating:
         """Whether the controller decides and its stores answer; raises when they do not."""
         board = self._ports.boards.read()
         now_s = self._ports.clock.now_s()
-        running = [
-            m.name
-            for m in self._ports.ledger.migrations()
-            if (m.state is MigrationState.RUNNING or retires_now(self._ports, m, now_s))
-            and not _has_just_gone_on(m, now_s)
-            and not self._waits_for(m, parse_spec(m.spec_text))
-        ]
+        running = to_be_decided(self._ports, self._ports.ledger.migrations(), now_s)
         return {
             "healthy": not running or now_s < board.valid_until_s,
             "running": running,
@@ -283,7 +277,7 @@ class Operating:
         fresh = watched and migration.state in _PACED
         spec = parse_spec(migration.spec_text)
         grant = board.grant_for(migration.name)
-        waits_for = self._waits_for(migration, spec)
+        waits_for = _waits_for(migration, spec, self._ports.ledger.migrations)
         if waits_for:
             pace = f"waiting for {', '.join(waits_for)} to complete"
         else:
@@ -443,13 +437,6 @@ class Operating:
             )
             raise Invalid("the spec", (fault,))
 
-    def _waits_for(self, migration: Migration, spec: MigrationSpec) -> list[str]:
-        """Predecessors of a running migration that are not complete yet."""
-        if migration.state is not MigrationState.RUNNING or not spec.after:
-            return []
-        complete = {each.name for each in self._ports.ledger.migrations() if each.has_completed}
-        return [name for name in spec.after if name not in complete]
-
     def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         mine = {"ebb_owner": 1, "name": migration.name, "uid": migration.uid}
@@ -483,6 +470,27 @@ def _circle(name: str, waited_for: Sequence[Migration]) -> list[str]:
         seen |= onwards
         ways += [[*way, each] for each in sorted(onwards)]
     return []
+
+
+def to_be_decided(ports: Ports, migrations: Collection[Migration], now_s: float) -> list[str]:
+    """Those for which the controller must have decided by now."""
+    return [
+        each.name
+        for each in migrations
+        if (each.state is MigrationState.RUNNING or retires_now(ports, each, now_s))
+        and not _has_just_gone_on(each, now_s)
+        and not _waits_for(each, parse_spec(each.spec_text), lambda: migrations)
+    ]
+
+
+def _waits_for(
+    migration: Migration, spec: MigrationSpec, known: Callable[[], Collection[Migration]]
+) -> list[str]:
+    """Predecessors of a running migration that are not complete yet."""
+    if migration.state is not MigrationState.RUNNING or not spec.after:
+        return []
+    complete = {each.name for each in known() if each.has_completed}
+    return [name for name in spec.after if name not in complete]
 
 
 def _has_just_gone_on(migration: Migration, now_s: float) -> bool:

@@ -244,7 +244,7 @@ def _alerts(incidents: Sequence[Incident], source: str) -> list[Event]:
     """Newest first, each firing and each end once; the details stand in the incidents."""
     found: dict[Event, None] = {}
     for each in incidents:
-        if each.alert is not None and source in each.alert.sources:
+        if each.alert is not None and (each.alert.everywhere or source in each.alert.sources):
             kind = ALERT_KINDS[each.alert.resolved]
             event = Event(at_s=each.at_s, until_s=each.at_s, kind=kind, text=each.alert.rule)
             found[event] = None

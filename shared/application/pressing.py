@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from shared.application.bundle import Ports
 from shared.application.pacer import change_board
-from shared.domain.board import Board
+from shared.domain.board import SOURCES_MAX, Board
 from shared.domain.pressure import parse_push
 from shared.domain.spec import parse_spec
-from shared.errors import NotFound
+from shared.errors import NotFound, Refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +41,23 @@ class Pressing:
             raise NotFound(
                 f"no migration reads {told.source!r}; known: {', '.join(sorted(known)) or 'none'}"
             )
-        sources = tuple(sorted(known)) if told.source is None else (told.source,)
+        pressure = told.pressure
 
         def press(board: Board) -> Board:
-            for source in sources:
-                board = board.pressed(source, told.pressure, now_s=now_s)
-            return board
+            if told.source is None:
+                return board.pressed_everywhere(pressure, now_s=now_s)
+            if pressure.until_s > now_s and not board.tidied(now_s).has_room(told.source):
+                raise Refused(
+                    f"noting what the business of {told.source} needs: {SOURCES_MAX} sources have "
+                    "something noted already; leave the source out, which means every source"
+                )
+            return board.pressed(told.source, pressure, now_s=now_s)
 
         board = change_board(self._ports, press)
+        sources = tuple(sorted(known)) if told.source is None else (told.source,)
         grants = board.grants if board is not None else {}
         return Pressed(
             sources=sources,
-            until_s=told.pressure.until_s,
-            budget_ru_per_s=sum(grants[name].budget_ru_per_s for name in sources),
+            until_s=pressure.until_s,
+            budget_ru_per_s=sum(grants[name].budget_ru_per_s for name in sources if name in grants),
         )

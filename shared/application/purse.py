@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from shared.application.bundle import Ports
 from shared.application.pacer import Charged, GivenBack, NoRoom, OwnMeter, Pacer, SeatLost
-from shared.domain.board import Activity, Board, Seat
+from shared.domain.board import BOARD_READ_EVERY_S, Activity, Board, Seat
 from shared.domain.pacing import DebtBucket
 from shared.errors import EbbError, Throttled, TransientError
 from shared.ports import Place
@@ -54,6 +54,7 @@ class SlowPurse:
         rate = CAPACITY_SHARE * capacity_ru_per_s
         self._bucket = DebtBucket(now_s=ports.clock.now_s(), rate_ru_per_s=rate)
         self._meter = OwnMeter(ports, ports.names.new())
+        self._looked_at_s = ports.clock.now_s()
         self.spent_ru = 0.0
         self.how = (
             f"no migration of this source is running, so nobody decides a budget: at most "
@@ -65,6 +66,7 @@ class SlowPurse:
         if self.spent_ru >= self._left_ru:
             raise Spent("the allowance is used up")
         self._ports.clock.wait(self._bucket.wait_s(now_s=self._ports.clock.now_s()))
+        self._obey()
         try:
             answer = question()
         except Throttled as error:
@@ -77,6 +79,16 @@ class SlowPurse:
 
     def close(self) -> None:
         self._meter.flush()
+
+    def _obey(self) -> None:
+        """As soon as a worker would, though nobody decides a budget."""
+        now_s = self._ports.clock.now_s()
+        if now_s - self._looked_at_s < BOARD_READ_EVERY_S:
+            return
+        if against := _word_against(self._ports.boards.read(), self._source, now_s):
+            self._left_ru = 0.0
+            raise Spent(against)
+        self._looked_at_s = now_s
 
 
 class SeatedPurse:
@@ -144,7 +156,8 @@ def purse_for(
     board, now_s = ports.boards.read(), ports.clock.now_s()
     running = _running_on(board, source, now_s)
     if running is None:
-        _refuse_under_pressure(board, source, now_s)
+        if against := _word_against(board, source, now_s):
+            raise NoBudget(f"surveying {source}: {against}; try again then")
         return SlowPurse(
             ports, source=source, allowance_ru=allowance_ru, capacity_ru_per_s=capacity_ru_per_s
         )
@@ -158,10 +171,14 @@ def _running_on(board: Board, source: str, now_s: float) -> str | None:
     return min(grant.shares_ru_per_s, default=None)
 
 
-def _refuse_under_pressure(board: Board, source: str, now_s: float) -> None:
-    grant = board.grants.get(source)
-    if grant is not None and grant.pressure is not None and grant.pressure.until_s > now_s:
-        raise NoBudget(
-            f"surveying {source}: the business has said that it needs the room for another "
-            f"{grant.pressure.until_s - now_s:.0f} s; try again then"
-        )
+def _word_against(board: Board, source: str, now_s: float) -> str:
+    """Which alert or whose word forbids to spend anything beside the board; empty where none."""
+    told = board.told_of(source, now_s)
+    alarm = told.alarm(now_s)
+    if alarm is not None:
+        left_s = alarm.until_s - now_s
+        return f"the alert {alarm.rule!r} holds everything for another {left_s:.0f} s"
+    if told.pressure is not None:
+        left_s = told.pressure.until_s - now_s
+        return f"the business has said that it needs the room for another {left_s:.0f} s"
+    return ""

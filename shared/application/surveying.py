@@ -124,8 +124,9 @@ class _Asked:
 
 
 class Surveying:
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, *, metric_settle_s: float) -> None:
         self._ports = ports
+        self._settle_s = metric_settle_s
 
     def run(
         self, text: str, *, allowance_ru: float = ALLOWANCE_RU, told: Told = lambda _: None
@@ -189,7 +190,7 @@ class Surveying:
             raise Invalid("the spec", (fault,))
 
     def _check_room(self, spec: MigrationSpec, capacity: float) -> None:
-        """Where nobody decides a budget: nothing while the newest minute stands at the ceiling."""
+        """Where nobody decides a budget: nothing while the newest settled minute is full."""
         now_s = int(self._ports.clock.now_s())
         try:
             told = self._ports.monitor.minutes(
@@ -200,7 +201,8 @@ class Surveying:
             )
         except EbbError:
             return
-        used = told[max(told)].total_ru / MINUTE_S if told else 0.0
+        newest = max((m for m in told if m + MINUTE_S <= now_s - self._settle_s), default=None)
+        used = 0.0 if newest is None else told[newest].total_ru / MINUTE_S
         if used > (spec.ceiling - CAPACITY_SHARE) * capacity:
             raise NoBudget(
                 f"surveying {spec.source.name}: {used:,.0f} RU/s are used, and the ceiling is "

@@ -7,6 +7,7 @@ sum never exceeds the budget, nor what a partition gives, however many workers r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,7 +23,12 @@ BOARD_VALID_S = 90.0  # three ticks: a controller that died stops everything wit
 SEAT_TTL_S = 45.0
 SEAT_RENEW_EVERY_S = 10.0
 THROTTLES_MAX = 100  # of one source, the newest: the row again
-ALARMS_MAX = 32  # of one source, the newest: rules are few, and a row holds so much
+ALARMS_MAX = 32  # of one source, or of the account: rules are few, and a row holds so much
+NAMED_ALARMS_MAX = 32  # of single sources, all together; what is more is told of the account
+SOURCES_MAX = 32  # twice as many as can run at a time; the row once more
+WORDS_CHARS_MAX = 100  # of a rule's name or a reason: the row once more
+WORDS_JSON_MAX = 202  # the same as the row spells them: six characters for one beyond ASCII
+OTHERS = "others"  # stands for alerts that hold, and for which there is no room
 SEATS_MAX = 128  # of all migrations together: a row holds no more, and no account needs them
 VACANT_S = 2 * BOARD_AGE_MAX_S  # half to be taken over in, half for everybody to have seen it
 
@@ -99,23 +105,32 @@ class Grant:
 
     def pressed(self, pressure: Pressure) -> Grant:
         """With the business's own word: everything shrinks at once, nothing ever grows by it."""
+        return replace(self.under(pressure), pressure=_in_short(pressure))
+
+    def under(self, pressure: Pressure) -> Grant:
+        """What a word leaves of it, be it said of this source or of all."""
         need = pressure.business_ru_per_s
         room = 0.0 if need is None else max(0.0, self.limit_ru_per_s - need)
         part = min(1.0, room / self.budget_ru_per_s) if self.budget_ru_per_s > 0 else 0.0
-        return replace(self._shrunk(part), pressure=pressure)
+        return self._shrunk(part)
 
     def alarm(self, now_s: float) -> Alarm | None:
         """The alert that holds the longest."""
-        held = [alarm for alarm in self.alarms.values() if alarm.until_s > now_s]
-        return max(held, key=lambda each: (each.until_s, each.rule), default=None)
+        return _longest(self.alarms, now_s)
 
     def alarmed(self, key: str, alarm: Alarm, *, now_s: float) -> Grant:
         """With what an alert says, in whichever order and however often its messages come."""
-        known = self.alarms.get(key)
-        later = alarm if known is None else max(known, alarm, key=_lateness)
-        kept = sorted((self.alarms | {key: later}).items(), key=lambda each: each[1].fired_at_s)
-        holds = later.until_s > now_s
-        return replace(self._shrunk(0.0) if holds else self, alarms=dict(kept[-ALARMS_MAX:]))
+        alarms = _with_alarm(self.alarms, key, alarm, now_s)
+        told = self.stopped() if _longest(alarms, now_s) else self
+        return replace(told, alarms=alarms)
+
+    def stopped(self) -> Grant:
+        return self._shrunk(0.0)
+
+    def has_news(self, now_s: float) -> bool:
+        """Whether anything that was told of its source may still count."""
+        pressed = self.pressure is not None and self.pressure.until_s > now_s
+        return pressed or any(_may_count(alarm, now_s) for alarm in self.alarms.values())
 
     def _shrunk(self, part: float) -> Grant:
         return replace(
@@ -135,6 +150,10 @@ class Board:
     controller_token: int = 0
     seats: tuple[Seat, ...] = ()
     vacancies: tuple[Vacancy, ...] = ()
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    """Of the whole account, once and not with each source."""
+    pressure: Pressure | None = None
+    """Said of every source."""
     version: str = ""
 
     @property
@@ -155,6 +174,15 @@ class Board:
     def grant_for(self, migration: str) -> Grant:
         """What the migration's source may be asked for; nothing when it is not running."""
         return self.grants.get(self.source_of(migration) or "", Grant())
+
+    def told_of(self, source: str, now_s: float) -> Grant:
+        """The source's grant with all that is told of it, be it by name or of every source."""
+        grant = self.grants.get(source, Grant())
+        return replace(
+            grant,
+            alarms=self.alarms | grant.alarms,
+            pressure=_stronger(self.pressure, grant.pressure, now_s),
+        )
 
     def live_seats(self, now_s: float) -> tuple[Seat, ...]:
         return tuple(seat for seat in self.seats if seat.until_s > now_s)
@@ -250,10 +278,12 @@ class Board:
         return replace(
             self,
             grants={
-                name: _with_news(grant, self.grants.get(name), now_s)
+                name: self._under_all(_with_news(grant, self.grants.get(name), now_s), now_s)
                 for name, grant in grants.items()
             }
             | self._told_only(grants, now_s),
+            alarms=_counting(self.alarms, now_s),
+            pressure=_in_force(self.pressure, now_s),
             decided_at_s=now_s,
             valid_until_s=(now_s if published_at_s is None else published_at_s) + BOARD_VALID_S,
             controller_token=controller_token,
@@ -282,34 +312,142 @@ class Board:
         granted = min(grant.budget_ru_per_s, grant.range_limit(range_id))
         met = grant.throttles | {range_id: Throttle(at_s=now_s, ru_per_s=round(granted, 1))}
         newest = sorted(met.items(), key=lambda each: each[1].at_s)[-THROTTLES_MAX:]
-        return self._with(source, replace(grant, throttles=dict(newest)))
+        return self.with_grant(source, replace(grant, throttles=dict(newest)))
 
     def pressed(self, source: str, pressure: Pressure, *, now_s: float) -> Board:
         """The business says what it needs, or, with a word that is over already, nothing more."""
         grant = self.grants.get(source, Grant())
         if pressure.until_s <= now_s:
-            return self._with(source, replace(grant, pressure=None))
-        return self._with(source, grant.pressed(pressure))
+            return self.with_grant(source, replace(grant, pressure=None))
+        return self.tidied(now_s).with_grant(source, grant.pressed(pressure))
+
+    def pressed_everywhere(self, pressure: Pressure, *, now_s: float) -> Board:
+        """The same of every source; taken back, it takes back what was said of single ones too."""
+        if pressure.until_s <= now_s:
+            grants = {name: replace(grant, pressure=None) for name, grant in self.grants.items()}
+            return replace(self, grants=grants, pressure=None)
+        grants = {name: grant.under(pressure) for name, grant in self.grants.items()}
+        return replace(self, grants=grants, pressure=_in_short(pressure))
 
     def alarmed(self, source: str, key: str, alarm: Alarm, *, now_s: float) -> Board:
         """An alert fired, which stops everything, or is resolved, which lets it be decided anew."""
-        grant = self.grants.get(source, Grant())
-        return self._with(source, grant.alarmed(key, alarm, now_s=now_s))
+        if not _may_count(alarm, now_s):
+            return self
+        board = self.tidied(now_s)
+        by_name = board.has_room_for_alarm(source, key)
+        if key in board.alarms or not by_name:
+            board = board.alarmed_everywhere(key, alarm, now_s=now_s)
+        if not by_name:
+            return board
+        grant = board.grants.get(source, Grant())
+        return board.with_grant(source, grant.alarmed(key, alarm, now_s=now_s))
 
-    def _with(self, source: str, grant: Grant) -> Board:
+    def alarmed_everywhere(self, key: str, alarm: Alarm, *, now_s: float) -> Board:
+        """The same of the whole account."""
+        alarms = _with_alarm(self.alarms, key, alarm, now_s)
+        stopped = {name: grant.stopped() for name, grant in self.grants.items()}
+        grants = stopped if _longest(alarms, now_s) else self.grants
+        return replace(self, grants=grants, alarms=alarms)
+
+    def has_room(self, source: str) -> bool:
+        """Whether anything may be told of this source by name."""
+        return source in self.grants or len(self.grants) < SOURCES_MAX
+
+    def has_room_for_alarm(self, source: str, key: str) -> bool:
+        named = sum(len(grant.alarms) for grant in self.grants.values())
+        is_known = key in self.grants.get(source, Grant()).alarms
+        return is_known or (self.has_room(source) and named < NAMED_ALARMS_MAX)
+
+    def tidied(self, now_s: float) -> Board:
+        """Without sources that nobody copies from and of which nothing told counts any more."""
+        kept = {
+            name: grant
+            for name, grant in self.grants.items()
+            if grant.shares_ru_per_s or grant.throttles or grant.has_news(now_s)
+        }
+        return replace(self, grants=kept)
+
+    def with_grant(self, source: str, grant: Grant) -> Board:
         return replace(self, grants={**self.grants, source: grant})
+
+    def _under_all(self, grant: Grant, now_s: float) -> Grant:
+        """What is left of a fresh grant by what is told of every source."""
+        if _longest(self.alarms, now_s):
+            return grant.stopped()
+        pressure = _in_force(self.pressure, now_s)
+        return grant if pressure is None else grant.under(pressure)
 
     def _told_only(self, decided: Mapping[str, Grant], now_s: float) -> dict[str, Grant]:
         """Sources nobody copies from now, but of whose business something was told."""
         rest = {name: grant for name, grant in self.grants.items() if name not in decided}
         idle = Grant(reason="no migration is running")
         told = {name: _with_news(idle, grant, now_s) for name, grant in rest.items()}
-        return {name: grant for name, grant in told.items() if grant.pressure or grant.alarms}
+        return {name: grant for name, grant in told.items() if grant.has_news(now_s)}
 
 
 def _lateness(alarm: Alarm) -> tuple[float, float]:
     """What fired last counts, and of one firing its end."""
     return alarm.fired_at_s, -alarm.until_s
+
+
+def _may_count(alarm: Alarm, now_s: float) -> bool:
+    """Also what is resolved, as long as a message of its firing would hold anything."""
+    return max(alarm.until_s, alarm.fired_at_s + ALERT_HOLD_S) > now_s
+
+
+def _counting(alarms: Mapping[str, Alarm], now_s: float) -> dict[str, Alarm]:
+    return {key: alarm for key, alarm in alarms.items() if _may_count(alarm, now_s)}
+
+
+def _longest(alarms: Mapping[str, Alarm], now_s: float) -> Alarm | None:
+    held = [alarm for alarm in alarms.values() if alarm.until_s > now_s]
+    return max(held, key=lambda each: (each.until_s, each.rule), default=None)
+
+
+def _with_alarm(
+    alarms: Mapping[str, Alarm], key: str, alarm: Alarm, now_s: float
+) -> dict[str, Alarm]:
+    """With one more; what there is no room for holds on under one name until the last is over."""
+    known = alarms.get(key)
+    short = replace(alarm, rule=_shortened(alarm.rule))
+    later = short if known is None else max(known, short, key=_lateness)
+    told = _counting({**alarms, key: later}, now_s)
+    if len(told) <= ALARMS_MAX:
+        return told
+    ordered = sorted(
+        told.items(),
+        key=lambda each: (each[0] != OTHERS, each[1].until_s > now_s, each[1].fired_at_s),
+    )
+    cut, kept = ordered[: 1 - ALARMS_MAX], dict(ordered[1 - ALARMS_MAX :])
+    longest = _longest(dict(cut), now_s)
+    return kept if longest is None else {**kept, OTHERS: replace(longest, rule="one of many")}
+
+
+def _in_force(pressure: Pressure | None, now_s: float) -> Pressure | None:
+    return pressure if pressure is not None and pressure.until_s > now_s else None
+
+
+def _stronger(one: Pressure | None, other: Pressure | None, now_s: float) -> Pressure | None:
+    """Of two words in force the one that asks for more."""
+    told = [each for each in (_in_force(one, now_s), _in_force(other, now_s)) if each is not None]
+    return max(told, key=_wanted, default=None)
+
+
+def _wanted(pressure: Pressure) -> float:
+    need = pressure.business_ru_per_s
+    return float("inf") if need is None else need
+
+
+def _in_short(pressure: Pressure) -> Pressure:
+    return replace(pressure, told=_shortened(pressure.told))
+
+
+def _shortened(text: str) -> str:
+    """A rule's name or a reason, as long as the board keeps it."""
+    kept = text[:WORDS_CHARS_MAX]
+    while len(json.dumps(kept)) > WORDS_JSON_MAX:
+        kept = kept[:-1]
+    return kept if kept == text else f"{kept}…"
 
 
 def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
@@ -318,13 +456,10 @@ def _with_news(grant: Grant, before: Grant | None, now_s: float) -> Grant:
         return grant
     recent = {name: t for name, t in before.throttles.items() if now_s - t.at_s < STALE_AFTER_S}
     kept = replace(grant, throttles=recent)
-    for key, alarm in before.alarms.items():
-        if alarm.fired_at_s + ALERT_HOLD_S > now_s:
-            kept = kept.alarmed(key, alarm, now_s=now_s)
-    pressure = before.pressure
-    if pressure is None or pressure.until_s <= now_s:
-        return kept
-    return kept.pressed(pressure)
+    for key, alarm in _counting(before.alarms, now_s).items():
+        kept = kept.alarmed(key, alarm, now_s=now_s)
+    pressure = _in_force(before.pressure, now_s)
+    return kept if pressure is None else kept.pressed(pressure)
 
 
 def _one_taken(vacancies: tuple[Vacancy, ...], migration: str, now_s: float) -> tuple[Vacancy, ...]:

@@ -119,7 +119,8 @@ def webhook_of(text: str, *, plain_hosts: frozenset[str] = frozenset()) -> Webho
         raise ValueError("begin an address with https://, teams+https:// or slack+https://")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
-        is_whole = bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # a label that is empty or too long fails
+        is_whole = bool(host) and parts.port != 0
     except ValueError:  # it repeats the address, which is a secret
         is_whole = False
     plain = scheme == "http" and is_whole and parts.netloc.lower() in plain_hosts

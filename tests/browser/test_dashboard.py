@@ -138,7 +138,7 @@ def test_an_alert_is_marked_by_its_rule_when_it_fired_and_when_it_ended(
     day_site: Site, day: Run, visit: Visit
 ) -> None:
     """On the chart, in what happened and at the slider, long after the board forgot it."""
-    assert not any(grant.alarms for grant in day.world.ports.boards.read().grants.values())
+    assert day.world.ports.boards.read().alarms == {}
     page = visit(day_site)
     wait_for_picture(page)
     firsts = []

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from shared.domain.board import Activity, Board, Grant, Seat, Vacancy
-from shared.domain.governor import Pressure, Throttle
+from shared.domain.governor import Alarm, Pressure, Throttle
 from shared.errors import Conflict
 from tests.contract.rooms import RACERS, Rooms, raced
 
@@ -47,6 +47,8 @@ def a_board() -> Board:
         controller_token=2**40,
         seats=(seat, replace(seat, fence=3, activity=Activity.REREAD)),
         vacancies=(Vacancy(migration="m", until_s=1e9 + 10.5),),
+        alarms={"a1": Alarm(rule="ru-high — all", fired_at_s=1e9 - 0.5, until_s=1e9 + 599.5)},
+        pressure=everything,
     )
 
 

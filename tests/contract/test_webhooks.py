@@ -258,6 +258,16 @@ def test_nobody_listening_is_transient_and_tells_no_address(receiver: Receiver) 
         error = error.__cause__
 
 
+@pytest.mark.parametrize("host", ["hooks..example.com", "a" * 70 + ".example.com"])
+def test_an_impossible_host_is_permanent_and_not_told(host: str) -> None:
+    """Trying again changes nothing, and whoever comes after it is told."""
+    webhook = Webhook(shape=Shape.JSON, url=f"https://{host}/secret")
+    with pytest.raises(PermanentError, match="correct it in EBB_WEBHOOKS") as caught:
+        WebWebhooks({"ops": webhook}, runbook="r").send("ops", a_message())
+    assert host not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_a_receiver_without_a_trusted_certificate_is_told_nothing(receiver: Receiver) -> None:
     """Whoever answers in its place is a stranger."""
     url = receiver.url("/ops").replace("http", "https")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from shared.settings import SETTINGS
+from shared.settings import METRIC_SETTLE_S_MAX, SETTINGS
 from tests.infra.templates import INFRA, text
 
 HOUSE = INFRA.parent
@@ -92,6 +92,13 @@ def test_plain_values_are_the_defaults_of_the_code(deployment: str) -> None:
     }
     assert written != {}
     assert {name: value for name, value in written.items() if value != defaults[name]} == {}
+
+
+def test_both_deployments_bound_the_settling_time_as_ebb_does() -> None:
+    """What a deployment takes must not be refused when the app starts."""
+    bicep, terraform = text(INFRA / "main.bicep"), text(INFRA / "terraform" / "variables.tf")
+    assert f"@maxValue({METRIC_SETTLE_S_MAX})\nparam metricSettleS" in bicep
+    assert f"var.metric_settle_s <= {METRIC_SETTLE_S_MAX}" in terraform
 
 
 def test_the_sample_has_every_setting_but_secrets() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.records import packed
 from shared.application.alerting import Alerting, Taken
 from shared.domain.alerts import ALERT_HOLD_S, Condition, parse_alert
-from shared.domain.board import ALARMS_MAX, Grant
+from shared.domain.board import ALARMS_MAX, OTHERS, Grant
 from shared.domain.governor import TICK_S, Alarm, Reason
 from shared.errors import Denied, Invalid
 from tests.simulation.alerts import ACCOUNT_ID, message
@@ -122,7 +123,7 @@ def test_order_and_number_of_messages_decide_nothing(world: World, seed: int) ->
             said.append({**said[-1], "resolved_at_s": fired_at_s + rng.randrange(60)})
     for each in said:
         take(world, **each)
-    expected = world.ports.boards.read().grants[SOURCE].alarms
+    expected = world.ports.boards.read().alarms
     again = make_world(1)
     again.clock.advance(now_s - again.clock.now_s())
     again.calm.operating.apply(SPEC)
@@ -130,7 +131,7 @@ def test_order_and_number_of_messages_decide_nothing(world: World, seed: int) ->
     rng.shuffle(often)
     for each in often:
         take(again, **each)
-    assert again.ports.boards.read().grants[SOURCE].alarms == expected
+    assert again.ports.boards.read().alarms == expected
     assert sorted(told(again)) == sorted(told(world))
 
 
@@ -175,6 +176,108 @@ def test_the_newest_alarms_are_kept_within_bounds() -> None:
         grant = grant.alarmed(str(number), alarm, now_s=0.0)
     assert len(grant.alarms) == ALARMS_MAX
     assert grant.alarms[str(3 * ALARMS_MAX - 1)].until_s == 3 * ALARMS_MAX + 9
+
+
+@pytest.mark.parametrize("number", [50, 200])
+@pytest.mark.parametrize("first", [True, False])
+def test_no_hold_is_lost_among_very_many(number: int, *, first: bool) -> None:
+    """Some are resolved, the others still fire: it holds, and not for ever."""
+    grant = Grant()
+    alarms = [Alarm(rule=f"r{each}", fired_at_s=0.0, until_s=600.0) for each in range(number)]
+    for alarm in alarms:
+        grant = grant.alarmed(alarm.rule, alarm, now_s=0.0)
+    for alarm in alarms[:ALARMS_MAX] if first else alarms[-ALARMS_MAX:]:
+        grant = grant.alarmed(alarm.rule, replace(alarm, until_s=0.0), now_s=60.0)
+    assert grant.alarm(599.0) is not None
+    assert grant.alarm(600.0) is None
+    assert len(grant.alarms) <= ALARMS_MAX
+
+
+def test_many_early_alerts_end_no_later_hold() -> None:
+    """Though they come after it, and push each other out."""
+    grant = Grant()
+    for fired_at_s in (100.0, 0.0):
+        for number in range(2 * ALARMS_MAX):
+            key = f"{fired_at_s}-{number}"
+            alarm = Alarm(rule="r", fired_at_s=fired_at_s, until_s=fired_at_s + 600)
+            grant = grant.alarmed(key, alarm, now_s=100.0)
+    for key, alarm in tuple(grant.alarms.items()):
+        if key != OTHERS:
+            grant = grant.alarmed(key, replace(alarm, until_s=alarm.fired_at_s), now_s=110.0)
+    assert grant.alarm(699.0) is not None
+
+
+def test_what_is_resolved_pushes_out_nothing_that_holds() -> None:
+    """The one that fires still can be resolved by its own name."""
+    fired = Alarm(rule="r", fired_at_s=0.0, until_s=600.0)
+    grant = Grant().alarmed("a", fired, now_s=0.0)
+    for number in range(2 * ALARMS_MAX):
+        resolved = Alarm(rule="r", fired_at_s=5.0, until_s=5.0)
+        grant = grant.alarmed(str(number), resolved, now_s=6.0)
+    assert grant.alarm(7.0) == fired
+    assert grant.alarmed("a", replace(fired, until_s=0.0), now_s=7.0).alarm(7.0) is None
+
+
+def a_deployment(sources: int) -> World:
+    """One migration runs, and as many containers as are said have one."""
+    world = make_world(1)
+    for index in range(40):
+        world.source.put(f"doc-{index}", ts=START_S - 200 * 86_400 + index, body=index)
+    world.calm.operating.start(world.calm.operating.apply(SPEC).name)
+    for number in range(1, sources):
+        text = SPEC.replace("name: sim", f"name: m-{number}").replace(
+            "container: c,", f"container: a-rather-long-name-of-a-container-{number},"
+        )
+        prefix = f"{{container: archive, prefix: p{number}}}"
+        world.calm.operating.apply(text.replace("{container: archive}", prefix))
+    for _ in range(RAMP_TICKS):
+        tick(world)
+    assert budget(world) > FULL
+    return world
+
+
+def is_within_a_row(world: World) -> bool:
+    return bool(packed(world.ports.boards.read(), thing="the board"))
+
+
+def test_very_many_sources_are_stopped_by_one_alert() -> None:
+    """It stands on the board once, so that its row holds it; so do the incident's."""
+    world = a_deployment(300)
+    taken = take(world, rule="ü" * 400)
+    assert len(taken.sources) == 300
+    assert budget(world) == 0
+    assert is_within_a_row(world)
+    (incident,) = world.ports.incidents.latest(limit=9)
+    assert packed(incident, thing="it")
+    assert incident.alert is not None
+    assert (incident.alert.everywhere, incident.alert.sources) == (True, ())
+    assert tick(world) is Reason.ALERT
+    take(world, rule="ü" * 400, resolved_at_s=world.clock.now_s())
+    assert tick(world) is not Reason.ALERT
+
+
+def test_very_many_alerts_by_name_stay_within_a_row() -> None:
+    """A rule that fires for each container; what there is no room for is told of the account."""
+    world = a_deployment(100)
+    names = [f"a-rather-long-name-of-a-container-{number}" for number in range(1, 100)]
+    fired_at_s = world.clock.now_s()
+    for name in (*names, "c"):
+        named = {"DatabaseName": "db", "CollectionName": name}
+        take(world, rule="大" * 300, alert=name, dimensions=named, fired_at_s=fired_at_s)
+        assert is_within_a_row(world)
+    assert budget(world) == 0
+    assert tick(world) is Reason.ALERT
+    world.clock.advance(ALERT_HOLD_S)
+    assert tick(world) is not Reason.ALERT
+
+
+def test_an_alert_before_any_migration_holds_the_first() -> None:
+    """Nobody is known then, and it speaks of all."""
+    world = make_world(1)
+    assert take(world).held_until_s == pytest.approx(world.clock.now_s() + ALERT_HOLD_S)
+    world.source.put("doc", ts=START_S - 200 * 86_400, body=1)
+    world.calm.operating.start(world.calm.operating.apply(SPEC).name)
+    assert tick(world) is Reason.ALERT
 
 
 def parsed(text: str) -> Any:

@@ -7,8 +7,19 @@ from typing import Any
 
 import pytest
 
-from shared.domain.board import VACANT_S, Activity, Board, Grant, Seat
-from shared.domain.governor import Pressure, Throttle
+from shared.adapters.records import packed, unpacked
+from shared.domain.alerts import ALERT_HOLD_S
+from shared.domain.board import (
+    NAMED_ALARMS_MAX,
+    SOURCES_MAX,
+    VACANT_S,
+    WORDS_CHARS_MAX,
+    Activity,
+    Board,
+    Grant,
+    Seat,
+)
+from shared.domain.governor import Alarm, Pressure, Throttle
 
 NOW_S = 1_000.0
 SOURCE = "db/c"
@@ -153,6 +164,90 @@ def test_pressure_outlives_decisions_until_its_time() -> None:
     assert decided.grants["db/other"].pressure == word
     over = decided.decided({SOURCE: a_grant()}, now_s=NOW_S + 60, controller_token=1)
     assert over.grants == {SOURCE: a_grant()}
+
+
+def test_an_alert_on_all_stops_what_is_decided_meanwhile() -> None:
+    """At once, also where the decision knew nothing of it, and not for longer than it holds."""
+    alarm = Alarm(rule="r", fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+    told = a_board(a_seat()).alarmed_everywhere("a", alarm, now_s=NOW_S)
+    assert told.rate_for(a_seat(), NOW_S) == 0.0
+    decided = told.decided({SOURCE: a_grant()}, now_s=NOW_S + 1, controller_token=1)
+    assert decided.rate_for(a_seat(), NOW_S + 1) == 0.0
+    assert decided.grants[SOURCE].alarms == {}
+    ends_s = NOW_S + ALERT_HOLD_S
+    over = decided.decided({SOURCE: a_grant()}, now_s=ends_s, controller_token=1)
+    assert (over.grants, over.alarms) == ({SOURCE: a_grant()}, {})
+
+
+def test_a_push_for_all_shrinks_what_is_decided_meanwhile() -> None:
+    """In the same way, once, and until it is over."""
+    word = Pressure(until_s=NOW_S + 60, business_ru_per_s=None, told="sale " * 40)
+    told = a_board(a_seat()).pressed_everywhere(word, now_s=NOW_S)
+    assert told.rate_for(a_seat(), NOW_S) == 0.0
+    decided = told.decided({SOURCE: a_grant()}, now_s=NOW_S + 1, controller_token=1)
+    assert decided.rate_for(a_seat(), NOW_S + 1) == 0.0
+    assert decided.grants[SOURCE].pressure is None
+    pressure = decided.told_of(SOURCE, NOW_S + 1).pressure
+    assert pressure is not None
+    assert len(pressure.told) <= WORDS_CHARS_MAX + 1
+    over = decided.decided({SOURCE: a_grant()}, now_s=NOW_S + 60, controller_token=1)
+    assert (over.grants, over.pressure) == ({SOURCE: a_grant()}, None)
+
+
+def test_what_there_is_no_room_for_by_name_is_resolved_by_name() -> None:
+    """Though it had stopped the account."""
+    board = a_board()
+    alarm = Alarm(rule="r", fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+    names = [f"db/{number}" for number in range(SOURCES_MAX + 8)]
+    for name in names:
+        board = board.alarmed(name, name, alarm, now_s=NOW_S)
+    assert len(board.grants) <= SOURCES_MAX
+    assert board.told_of("db/elsewhere", NOW_S).alarm(NOW_S) is not None
+    for name in names:
+        board = board.alarmed(name, name, replace(alarm, until_s=NOW_S), now_s=NOW_S)
+    assert all(board.told_of(name, NOW_S).alarm(NOW_S) is None for name in names)
+    assert set(board.alarms) < set(names)
+    later_s = NOW_S + ALERT_HOLD_S
+    fired = replace(alarm, fired_at_s=later_s, until_s=later_s + ALERT_HOLD_S)
+    assert set(board.alarmed("db/x", "x", fired, now_s=later_s).grants) == {SOURCE, "db/x"}
+
+
+def test_it_is_resolved_by_name_also_when_there_is_room_again() -> None:
+    """What stopped the account must not hold on unseen."""
+    early = Alarm(rule="r", fired_at_s=NOW_S - 500, until_s=NOW_S + 100)
+    board = a_board()
+    for number in range(SOURCES_MAX):
+        board = board.alarmed(f"db/{number}", f"{number}", early, now_s=NOW_S)
+    late = Alarm(rule="r", fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+    board = board.alarmed("db/x", "x", late, now_s=NOW_S)
+    assert "x" in board.alarms
+    resolved = replace(late, until_s=NOW_S)
+    board = board.alarmed("db/x", "x", resolved, now_s=NOW_S + 101)
+    assert board.told_of("db/x", NOW_S + 101).alarm(NOW_S + 101) is None
+    assert board.told_of(SOURCE, NOW_S + 101).alarm(NOW_S + 101) is None
+
+
+def test_long_words_on_many_sources_fit_into_a_row() -> None:
+    """Ten alerts and a push of each of them, in a script of which the row spells every letter."""
+    board = a_board()
+    for number in range(SOURCES_MAX - 1):
+        source, text = f"db/a-rather-long-name-{number}", "大" * 400
+        word = Pressure(until_s=NOW_S + 600, business_ru_per_s=None, told=text)
+        board = board.pressed(source, word, now_s=NOW_S)
+        for alert in range(10):
+            alarm = Alarm(rule=text, fired_at_s=NOW_S, until_s=NOW_S + ALERT_HOLD_S)
+            board = board.alarmed(source, f"{number}-{alert}", alarm, now_s=NOW_S)
+        assert packed(board, thing="the board")
+    assert sum(len(grant.alarms) for grant in board.grants.values()) <= NAMED_ALARMS_MAX
+
+
+def test_a_row_without_words_for_all_is_read() -> None:
+    """As it was written before there were any."""
+    board = a_board(a_seat())
+    properties = packed(board, thing="the board")
+    old = {name: value for name, value in properties.items() if name != "alarms_json"}
+    assert set(properties) - set(old) == {"alarms_json"}
+    assert unpacked(Board, old, version="", thing="the board") == board
 
 
 def test_a_decision_keeps_the_429s_of_the_last_minutes() -> None:

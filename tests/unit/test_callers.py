@@ -34,7 +34,8 @@ class Issuer:
 
     def told(self, path: str) -> bytes | None:
         self.asked.append(path)
-        return json.dumps(self.answers[path]).encode() if path in self.answers else None
+        answer = self.answers.get(path)
+        return answer if isinstance(answer, bytes | None) else json.dumps(answer).encode()
 
 
 @pytest.fixture
@@ -134,6 +135,20 @@ def test_an_issuer_that_does_not_answer_denies_nobody_for_ever(issuer: Issuer, p
     with pytest.raises(TransientError):
         checked.check(token(issuer))
     issuer.answers[path] = answer
+    checked.check(token(issuer))
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys"])
+@pytest.mark.parametrize("answer", [b"<html>proxy</html>", b"\xff", [], {}, {"keys": []}])
+def test_an_issuer_that_answers_nonsense_denies_nobody_for_ever(
+    issuer: Issuer, path: str, answer: Any
+) -> None:
+    """A page of some proxy in between; nothing of it is kept."""
+    checked = callers(issuer)
+    right, issuer.answers[path] = issuer.answers[path], answer
+    with pytest.raises(TransientError, match="EBB_ALERT_ISSUER"):
+        checked.check(token(issuer))
+    issuer.answers[path] = right
     checked.check(token(issuer))
 
 

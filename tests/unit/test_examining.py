@@ -264,6 +264,28 @@ def test_a_paused_migration_needs_no_decision(world: World) -> None:
     assert examined(world.ports)["controller"].verdict is Verdict.SKIPPED
 
 
+def test_who_only_waits_for_another_needs_no_decision() -> None:
+    """As health sees it, too."""
+    world = make_world(4)
+    first, second = (SPEC.replace("name: sim", f"name: {name}") for name in ("first", "second"))
+    second = second.replace("container: c,", "container: d,")
+    second = second.replace("{container: archive}", "{container: archive, prefix: d}")
+    world.calm.operating.apply(first)
+    world.calm.operating.start(world.calm.operating.apply(f"{second}after: [first]\n").name)
+    world.clock.advance(600)
+    assert examined(world.ports)["controller"].verdict is Verdict.SKIPPED
+    assert world.calm.operating.health()["healthy"]
+
+
+def test_what_nobody_thought_of_is_a_finding_and_hides_nothing(world: World) -> None:
+    """By its type's name only: its text may hold a secret."""
+    found = examined(failing("boards", "read", KeyError("se-cret"))(world.ports))
+    assert at_fault(found) == ["board"]
+    assert "KeyError" in found["board"].seen
+    assert "se-cret" not in found["board"].seen
+    assert found["archive archive"].verdict is Verdict.SOUND
+
+
 def test_a_passing_failure_is_a_finding_too(world: World) -> None:
     """A store that is busy is told like any other; the rest is examined all the same."""
     busy = TransientError("reading the board: 503")

@@ -99,6 +99,22 @@ def test_an_address_where_nobody_answers_is_told() -> None:
             WebFrontDoor(url, KEY).alert("an alert")
 
 
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://127.0.0.1:9", "se-cret\n"),
+        ("http://127.0.0.1:9", "se-cret\u2026"),
+        ("http://a..test", "se-cret"),
+    ],
+)
+def test_what_cannot_be_sent_at_all_is_told_with_its_cure(url: str, key: str) -> None:
+    """Without the key, and without its cause, which may hold it."""
+    with pytest.raises(PermanentError, match="write EBB_CALLBACK_URL") as caught:
+        WebFrontDoor(url, key).alert("an alert")
+    assert "se-cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def of_settings(**changed: str) -> FrontDoor:
     return azure_ports(read_settings({**GOOD, **changed})).front_door
 

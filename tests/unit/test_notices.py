@@ -149,6 +149,9 @@ def test_an_address_says_which_shape_it_takes(text: str, shape: Shape, url: str)
         "https://x.example/\u00e9",
         "https://x.example/a\r\nhost: y",
         "ftp://x.example/a",
+        "https://x..example/a",
+        "https://.x.example/a",
+        f"https://{'a' * 64}.x.example/a",
     ],
 )
 def test_an_address_that_is_not_safe_is_refused(text: str) -> None:

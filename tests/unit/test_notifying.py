@@ -13,7 +13,7 @@ from shared.application.notifying import SENDS_MAX, TOLD_KEPT, Delivery, note
 from shared.application.settling import halt
 from shared.domain.governor import TICK_S
 from shared.domain.halts import Halt, Halting
-from shared.domain.notices import NoticeKind
+from shared.domain.notices import Message, NoticeKind
 from shared.domain.slices import Cause, MigrationState, SliceState
 from shared.errors import PermanentError, TransientError
 from shared.ports import NOTIFY_QUEUE, Change, IncidentKind
@@ -199,6 +199,30 @@ def test_a_letter_that_failed_every_time_is_kept(world: World) -> None:
     assert sorted(buried.failed) == ["ops", "team"]
     assert len(incidents(world)) == 2
     assert sorted(status(world)["notifications_failed"]) == ["ops", "team"]
+
+
+def test_who_was_told_before_the_letter_failed_stays_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another target's failure killed its worker each time."""
+    halted(world)
+    tick(world)
+    letter = world.mail.take(NOTIFY_QUEUE)
+    assert letter is not None
+    sound = MemoryWebhooks.send
+
+    def send(self: MemoryWebhooks, target: str, message: Message) -> None:
+        if target == "team":
+            raise RuntimeError(target)
+        sound(self, target, message)
+
+    monkeypatch.setattr(MemoryWebhooks, "send", send)
+    with pytest.raises(RuntimeError, match="team"):
+        world.calm.notifying.run(letter.text.encode())
+    buried = world.calm.notifying.bury(letter.text.encode())
+    assert (buried.told, list(buried.failed)) == (["ops"], ["team"])
+    assert [each.split()[0] for each in incidents(world)] == ["team"]
+    assert list(status(world)["notifications_failed"]) == ["team"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"null", b"[]", b'{"targets": 1}', b"\xff", b"\0" * 9])

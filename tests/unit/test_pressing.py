@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.records import packed
 from shared.application.pacer import Pacer
-from shared.domain.board import BOARD_READ_EVERY_S, Activity, Grant, Seat
+from shared.domain.board import BOARD_READ_EVERY_S, SOURCES_MAX, Activity, Grant, Seat
 from shared.domain.governor import TICK_S, Reason
 from shared.domain.pacing import BURST_S
-from shared.errors import Invalid, NotFound
+from shared.errors import Invalid, NotFound, Refused
 from shared.ports import Entry
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import (
@@ -131,11 +132,55 @@ def test_a_push_without_a_source_concerns_all_that_are_known(world: World) -> No
     third = SPEC.replace("name: sim", "name: third").replace("container: c,", "container: e,")
     world.calm.operating.apply(third)
     push(world, why="sale")
-    assert set(grants(world)) == {SOURCE, OTHER, "db/e"}
-    for grant in grants(world).values():
-        assert grant.budget_ru_per_s == 0.0
-        assert grant.pressure is not None
-        assert grant.pressure.told == "sale"
+    assert {each.budget_ru_per_s for each in grants(world).values()} == {0.0}
+    board, now_s = world.ports.boards.read(), world.clock.now_s()
+    for source in (SOURCE, OTHER, "db/e"):
+        pressure = board.told_of(source, now_s).pressure
+        assert pressure is not None
+        assert pressure.told == "sale"
+
+
+def test_a_word_for_all_is_taken_back_for_all(world: World) -> None:
+    """With what was said of single sources; a word for one source takes back only its own."""
+    push(world, source=SOURCE, business_ru_per_s=10.0, for_s=3_600)
+    push(world, for_s=3_600)
+    push(world, source=SOURCE, for_s=0)
+    assert ticked(world).decision.reason is Reason.PRESSURE
+    push(world, source=SOURCE, business_ru_per_s=600.0, for_s=3_600)
+    push(world, for_s=0)
+    budgets = [ticked(world).decision.budget_ru_per_s for _ in range(RAMP_TICKS)]
+    assert budgets[-1] == pytest.approx(SLACK_RU_PER_S)
+
+
+def test_of_two_words_the_one_that_asks_for_more_counts(world: World) -> None:
+    """Said of all sources or of one, in whichever order."""
+    push(world, source=SOURCE, business_ru_per_s=600.0)
+    push(world, business_ru_per_s=500.0)
+    assert ticked(world).decision.budget_ru_per_s <= 200.0
+    assert grants(world)[OTHER].budget_ru_per_s <= 300.0
+    push(world)
+    ticked(world)
+    assert {each.budget_ru_per_s for each in grants(world).values()} == {0.0}
+
+
+def test_words_for_very_many_sources_stay_within_a_row(world: World) -> None:
+    """Each by its name; the one there is no room for is refused, with what to say instead."""
+    names = [f"db/another-container-{number}" for number in range(SOURCES_MAX)]
+    for name in names:
+        text = SPEC.replace("container: c,", f"container: {name[3:]},")
+        text = text.replace("name: sim", f"name: m-{name[-2:].strip('-')}")
+        prefix = f"{{container: archive, prefix: {name[3:]}}}"
+        world.calm.operating.apply(text.replace("{container: archive}", prefix))
+    for name in names[: SOURCES_MAX - 2]:
+        push(world, source=name, why="大" * 200)
+    assert packed(world.ports.boards.read(), thing="the board")
+    with pytest.raises(Refused, match="leave the source out"):
+        push(world, source=names[-1])
+    push(world, source=names[-1], for_s=0)
+    push(world, why="大" * 200)
+    assert packed(world.ports.boards.read(), thing="the board")
+    world.clock.advance(3_600)
+    push(world, source=names[-1])
 
 
 def test_a_push_for_an_unknown_source_is_not_found(world: World) -> None:

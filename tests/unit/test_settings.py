@@ -110,17 +110,30 @@ def test_slashes_around_a_resource_id_do_not_matter(resource: str) -> None:
     assert read_settings(GOOD | {"EBB_COSMOS_RESOURCE_ID": resource}).cosmos_resource_id == RESOURCE
 
 
-@pytest.mark.parametrize("seconds", ["-1", "601", "nan", "inf", "1m", "1 0"])
+@pytest.mark.parametrize("seconds", ["-1", "181", "240", "nan", "inf", "1m", "1 0"])
 def test_the_settling_time_has_bounds(seconds: str) -> None:
-    """Beyond ten minutes a reading tells nothing about now."""
+    """With more no reading is ever fresh, and nothing would be spent."""
     assert [f.path for f in faults_of(EBB_METRIC_SETTLE_S=seconds)] == ["EBB_METRIC_SETTLE_S"]
 
 
-@pytest.mark.parametrize("seconds", ["0", "600", "12.5"])
+@pytest.mark.parametrize("seconds", ["0", "180", "12.5"])
 def test_the_bounds_themselves_are_allowed(seconds: str) -> None:
     """Zero serves the sandbox."""
     settings = read_settings(GOOD | {"EBB_METRIC_SETTLE_S": seconds})
     assert settings.metric_settle_s == float(seconds)
+
+
+@pytest.mark.parametrize("key", ["abc==", " abc==\r\n", "abc==\n"])
+def test_a_pasted_key_loses_the_blanks_around_it(key: str) -> None:
+    """A line break cannot be sent in a header."""
+    assert read_settings(GOOD | {"EBB_CALLBACK_KEY": key}).callback_key == "abc=="
+
+
+@pytest.mark.parametrize("key", ["abc\u2026", "ab\nc", "ab\x00c"])
+def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
+    """It is a secret, however wrong."""
+    (fault,) = faults_of(EBB_CALLBACK_KEY=key)
+    assert (fault.path, fault.seen) == ("EBB_CALLBACK_KEY", f"{len(key)} characters")
 
 
 def test_the_archive_may_have_its_own_storage() -> None:

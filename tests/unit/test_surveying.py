@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -20,11 +21,13 @@ from shared.application.surveying import (
     Surveying,
     month_windows,
 )
-from shared.domain.board import Board, Grant
+from shared.domain.alerts import ALERT_HOLD_S
+from shared.domain.board import BOARD_READ_EVERY_S, Board, Grant
 from shared.domain.governor import Pressure
 from shared.domain.oddities import Oddity
 from shared.errors import Invalid, Throttled
 from shared.ports import Measured, Place
+from tests.simulation.alerts import message
 from tests.simulation.world import CAPACITY_RU_PER_S, SOURCE, START_S, World, make_world
 
 DAY_S = 86_400
@@ -47,7 +50,7 @@ def a_world(*, documents: int = 60, ranges: int = 2) -> World:
 
 
 def surveyed(world: World, *, allowance_ru: float = 2_000.0) -> Survey:
-    return Surveying(world.ports).run(SPEC, allowance_ru=allowance_ru)
+    return Surveying(world.ports, metric_settle_s=60.0).run(SPEC, allowance_ru=allowance_ru)
 
 
 def cold_documents(world: World) -> int:
@@ -225,6 +228,62 @@ def test_a_business_that_asked_for_everything_is_not_surveyed() -> None:
     assert surveyed(world).documents >= 41
 
 
+def push(world: World) -> None:
+    world.calm.pressing.push('{"for_s": 300}')
+
+
+def fire(world: World) -> None:
+    world.calm.alerting.take(message(fired_at_s=world.clock.now_s()))
+
+
+@pytest.mark.parametrize("say", [push, fire])
+@pytest.mark.parametrize("registered", [True, False])
+def test_nothing_is_spent_while_a_word_for_all_holds(
+    say: Callable[[World], None], *, registered: bool
+) -> None:
+    """An alert or a push, also before anything is registered; afterwards it goes on."""
+    world = a_world()
+    if registered:
+        world.calm.operating.apply(SPEC)
+    say(world)
+    with pytest.raises(NoBudget, match="try again then"):
+        surveyed(world)
+    assert world.source.ru_charged == 0
+    world.clock.wait(ALERT_HOLD_S)
+    assert surveyed(world).documents >= 41
+
+
+@pytest.mark.parametrize("say", [push, fire])
+def test_a_word_that_comes_meanwhile_ends_the_survey(say: Callable[[World], None]) -> None:
+    """Within two seconds, as workers obey; what was seen until then is told."""
+    world = a_world()
+    purse = purse_for(world.ports, source=SOURCE, allowance_ru=1e6, capacity_ru_per_s=1_000.0)
+    purse.ask("r000", lambda: Measured(value=1, ru=1.0))
+    say(world)
+    said_at_s = world.clock.now_s()
+
+    def ask_on() -> None:
+        for _ in range(1_000):
+            purse.ask("r000", lambda: Measured(value=1, ru=1.0))
+
+    with pytest.raises(Spent, match=r"another \d+ s"):
+        ask_on()
+    assert world.clock.now_s() - said_at_s <= BOARD_READ_EVERY_S + 0.1
+    with pytest.raises(Spent):
+        purse.ask("r000", lambda: Measured(value=1, ru=1.0))
+
+
+def test_a_minute_half_told_hides_no_business_at_the_ceiling() -> None:
+    """The newest one that is settled counts, as for the controller."""
+    world = a_world()
+    world.monitor.silent_from_s = float("inf")
+    world.monitor.business_ru_per_s = lambda _: 0.85 * 2 * CAPACITY_RU_PER_S
+    world.monitor.settles_after_s, world.monitor.first_share = 60.0, 0.5
+    with pytest.raises(NoBudget, match="try again when there is room"):
+        surveyed(world)
+    assert world.source.ru_charged == 0
+
+
 def test_a_survey_changes_nothing_that_anybody_keeps() -> None:
     """No migration, no progress, no message, no board, no decision."""
     world = a_world()
@@ -244,7 +303,7 @@ def test_another_account_or_partition_key_is_refused_before_anything_is_asked() 
         ("/pk", "/other", r"\$\.source\.partition_key"),
     ):
         with pytest.raises(Invalid, match=path):
-            Surveying(world.ports).run(SPEC.replace(old, new))
+            Surveying(world.ports, metric_settle_s=60.0).run(SPEC.replace(old, new))
     assert world.source.ru_charged == 0
 
 

@@ -254,7 +254,7 @@ def test_alerts_stay_events_when_the_board_has_forgotten_them(world: World) -> N
     for _ in range(2):
         world.clock.advance(30)
         world.calm.controller.tick()
-    assert world.ports.boards.read().grants[SOURCE].alarms == {}
+    assert world.ports.boards.read().alarms == {}
     told = world.calm.picturing.timeline("sim", hours=3).events
     events = [e for e in told if e.kind != "surveyed"]
     assert [(e.at_s - fired_at_s, e.kind, e.text) for e in events] == [
