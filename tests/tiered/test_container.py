@@ -27,7 +27,7 @@ from shared.errors import TransientError
 from shared.tiered import AsyncTieredContainer, TieredContainer
 from shared.tiered.keys import as_asked, key_in, key_of
 from shared.tiered.reading import SERVED_FROM
-from shared.tiered.refusals import not_found
+from shared.tiered.refusals import exists, not_found
 from tests.simulation.world import World
 from tests.tiered.removal import pointers_of, removed
 from tests.tiered.twins import PATHS, SOURCE, ColdTwin, CosmosTwin, Place, a_place
@@ -275,6 +275,47 @@ def test_a_guard_deleted_past_the_index_is_a_document_deleted() -> None:
             place.tiered.replace_item("i", {"id": "i", "pk": "p", "n": 2})
     with pytest.raises(CosmosResourceNotFoundError):
         place.tiered.read_item("i", "p")
+
+
+@pytest.mark.parametrize("write", ["create", "replace", "patch"])
+def test_a_unique_key_of_another_is_cosmos_own_409(write: str) -> None:
+    """The very error, soon: nobody holds the id, so trying again would change nothing."""
+    place = a_place().retired()
+    original = exists()
+
+    def taken(self: CosmosTwin, **given: Any) -> Any:
+        self.asked.append(("create_item", given))
+        raise original
+
+    acts: dict[str, Callable[[], Any]] = {
+        "create": lambda: place.tiered.create_item({"id": "new", "pk": "p", "email": "taken"}),
+        "replace": lambda: place.tiered.replace_item("i", {"id": "i", "pk": "p", "n": 2}),
+        "patch": lambda: place.tiered.patch_item("i", "p", SET_N),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "create_item", taken)
+        with pytest.raises(CosmosResourceExistsError) as caught:
+            acts[write]()
+    assert caught.value is original
+    assert [call for call, _ in place.cosmos.asked].count("create_item") <= 2
+    assert place.tiered.read_item("i", "p")["n"] == 1
+
+
+def test_a_guard_that_goes_meanwhile_does_not_refuse_a_creation() -> None:
+    """Its document was deleted before: the 409 was the guard's, and the next try finds room."""
+    place = guarded(a_place())
+    create = CosmosTwin.create_item
+
+    def gone_at_once(self: CosmosTwin, body: Any, **given: Any) -> Any:
+        try:
+            return create(self, body, **given)
+        finally:
+            self.documents.clear()
+            patch.setattr(CosmosTwin, "create_item", create)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "create_item", gone_at_once)
+        assert place.tiered.create_item({"id": "i", "pk": "p", "n": 3})["n"] == 3
 
 
 def test_a_predicate_that_does_not_hold_is_the_answer() -> None:
