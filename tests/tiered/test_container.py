@@ -28,6 +28,7 @@ from shared.tiered import AsyncTieredContainer, TieredContainer
 from shared.tiered.keys import as_asked, key_in, key_of
 from shared.tiered.reading import SERVED_FROM
 from shared.tiered.refusals import exists, not_found
+from tests.simulation.people import archives
 from tests.simulation.world import World
 from tests.tiered.removal import pointers_of, removed
 from tests.tiered.twins import PATHS, SOURCE, ColdTwin, CosmosTwin, Place, a_place
@@ -448,3 +449,40 @@ def test_the_archive_is_searched_for_what_it_alone_has(archived: World) -> None:
     assert found(id=keys[7][1]) == set()
     (document,) = tiered.query_archive(id=wanted[1])
     assert (document["_etag"], document["_ts"]) == (left[wanted].etag, left[wanted].ts)
+
+
+def searched(world: World, *places: str) -> TieredContainer:
+    cold = ColdTwin(world.ports.pointers)
+    cold.archives, cold.places = world.ports.archives, places
+    return TieredContainer(cast("ContainerProxy", CosmosTwin()), cold)
+
+
+def test_a_version_that_two_archives_have_is_found_once(archived: World) -> None:
+    """In the one whose row the index names, however the places are spelt."""
+    keys = removed(archived.ports, "sim", pointers_of(archived.ports, "sim"))
+    archive = archives(archived)
+    for name in archive.names("archive", ""):
+        data = archive.bytes_of("archive", name) or b""
+        archive.put("archive", f"two/{name}", data, missing=True)
+    places = ("archive", "archive/", "archive/two")
+    found = [each["id"] for each in searched(archived, *places).query_archive()]
+    assert sorted(found) == sorted(key[1] for key in keys)
+    assert list(searched(archived, "archive/two").query_archive()) == []
+
+
+@pytest.mark.parametrize("harmed", ["footer", "magic", "pages"])
+def test_a_harmed_file_is_told_as_azure_cosmos_would(archived: World, harmed: str) -> None:
+    """500, and which file it is; whatever part of it was harmed."""
+    removed(archived.ports, "sim", pointers_of(archived.ports, "sim"))
+    archive = archives(archived)
+    name = archive.names("archive", "data/")[0]
+    data = archive.bytes_of("archive", name) or b""
+    bad = {
+        "footer": data[:-20] + bytes(16) + data[-4:],
+        "magic": data[:-4] + b"XXXX",
+        "pages": data[:40] + bytes(200) + data[240:],
+    }
+    archive.put("archive", name, bad[harmed], missing=False)
+    with pytest.raises(CosmosHttpResponseError, match=name) as caught:
+        list(searched(archived, "archive").query_archive())
+    assert caught.value.status_code == 500
