@@ -28,7 +28,7 @@ from shared.tiered.reading import Arguments, Look, look
 from shared.tiered.refusals import condition_failed, contended, exists, not_found
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
-TRIES_MAX = 8  # each lost one means that somebody else wrote this very document meanwhile
+TRIES_MAX = 32  # so many may write one document at once: each lost one means that another's won
 _CONDITIONS = ("etag", "match_condition")
 
 

@@ -319,6 +319,31 @@ def test_a_guard_that_goes_meanwhile_does_not_refuse_a_creation() -> None:
         assert place.tiered.create_item({"id": "i", "pk": "p", "n": 3})["n"] == 3
 
 
+def test_a_patch_outlasts_thirty_others_of_its_document() -> None:
+    """Each of them won once; a document that never rests ends in 449, which callers retry."""
+    place = a_place()
+    patched = CosmosTwin.patch_item
+    others = 30
+
+    def beside_another(self: CosmosTwin, **given: Any) -> Any:
+        nonlocal others
+        if others:
+            others -= 1
+            stands = self.documents[place.key]
+            self.upsert_item(stands | {"others": stands.get("others", 0) + 1})
+        return patched(self, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "patch_item", beside_another)
+        place.tiered.patch_item("i", "p", SET_N)
+        found = place.tiered.read_item("i", "p")
+        assert (found["n"], found["others"]) == (2, 30)
+        others = 1000
+        with pytest.raises(CosmosHttpResponseError) as caught:
+            place.tiered.patch_item("i", "p", SET_N)
+    assert caught.value.status_code == 449
+
+
 def test_a_predicate_that_does_not_hold_is_the_answer() -> None:
     """Not taken for somebody who came between."""
     place = a_place()
