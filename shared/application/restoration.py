@@ -63,6 +63,13 @@ class Restored:
     """Those for which the index names another migration's archive."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
+    def add(self, outcome: Outcome | None) -> None:
+        """None: another archive answers."""
+        if outcome is None:
+            self.elsewhere += 1
+        else:
+            self.outcomes[outcome] += 1
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -171,7 +178,7 @@ class _Errand:
         with opened(self._ports, self._archive, self._spec.sink, promise) as shelf:
             for item in shelf.items(0, len(shelf.rows), with_documents=True):
                 if item.row.key in keys:
-                    report.outcomes[self._item(item)] += 1
+                    report.add(self._item(item))
 
     def one(self, found: Consulted, *, deleted: bool) -> Outcome:
         name = receipt_name(found.slice_id)
@@ -191,7 +198,8 @@ class _Errand:
             return Outcome.STANDS
         return self._restoring.stubbed(found.key, stands, found.document)
 
-    def _item(self, item: Item) -> Outcome:
+    def _item(self, item: Item) -> Outcome | None:
+        """None where another archive answers."""
         self._visitor.keep()
         if why_unaddressable(item.row.key):
             return Outcome.STANDS
@@ -199,7 +207,7 @@ class _Errand:
             return self._restoring.removed(item.row.key, item.pointer, item.document)
         stands = self._ask(lambda: self._source.find(item.row.key)).document
         if stands is None:
-            return Outcome.DELETED
+            return None if self._is_anothers(self._answering(item.row)) else Outcome.DELETED
         if pointer_in(stands) != item.pointer:
             return Outcome.STANDS
         return self._restoring.stubbed(item.row.key, stands, item.document)

@@ -140,7 +140,7 @@ def test_deleted_and_newer_documents_are_left_alone_and_counted(
 
 
 def test_stubs_are_filled_where_they_stand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stub that its owner deleted is a document that its owner deleted."""
+    """A deleted stub is a deleted document, unless another archive answers for it."""
     before = contents(run)
     spec = run.world.ports.ledger.migration("sim").spec_text
     assert '"retire":"keep"' in spec
@@ -153,11 +153,16 @@ def test_stubs_are_filled_where_they_stand(run: Run, monkeypatch: pytest.MonkeyP
     pointers = pointers_of(run.world.ports, "sim")
     for key, pointer in pointers.items():
         stubbed(run.world.ports, "sim", key, pointer)
-    gone = min(pointers)[1]
-    del run.world.source.documents[gone]
+    deleted, elsewhere = sorted(pointers)[:2]
+    gone = {deleted[1], elsewhere[1]}
+    for name in gone:
+        del run.world.source.documents[name]
+    others = replace(pointers[elsewhere], archive="other/two")
+    run.world.ports.pointers.put(SOURCE, {elsewhere: others})
     report = Restoration(run.world.ports).many("sim", Wanted(), execute=True)
-    assert report.outcomes == {Outcome.RESTORED: DOCUMENTS - 1, Outcome.DELETED: 1}
-    assert contents(run) == {name: each for name, each in before.items() if name != gone}
+    assert report.outcomes == {Outcome.RESTORED: DOCUMENTS - 2, Outcome.DELETED: 1}
+    assert report.elsewhere == 1
+    assert contents(run) == {name: each for name, each in before.items() if name not in gone}
 
 
 def _with_stubs(migration: Any) -> Any:
