@@ -19,6 +19,7 @@ from azure.data.tables import TableServiceClient
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient
 
+from shared.domain.addresses import why_unaddressable
 from shared.tiered import ColdStore, TieredContainer
 
 SYSTEM = ("_rid", "_self", "_attachments", "_ts", "_etag")
@@ -53,36 +54,42 @@ class RecordsHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base class's name
         """Nothing is logged: a path names a customer."""
 
-    def _get(self, customer: str, name: str) -> tuple[int, Any]:
+    def _get(self, customer: str, name: str, _body: bytes) -> tuple[int, Any]:
         return 200, self.container.read_item(name, customer)
 
-    def _put(self, customer: str, name: str) -> tuple[int, Any]:
-        length = min(int(self.headers.get("Content-Length", "0")), BODY_BYTES_MAX)
-        body = json.loads(self.rfile.read(length)) | {"id": name, "customerId": customer}
+    def _put(self, customer: str, name: str, body: bytes) -> tuple[int, Any]:
+        record = _object_in(body) | {"id": name, "customerId": customer}
         etag = self.headers.get("If-Match")
         if etag is None:
-            return 200, self.container.upsert_item(body)
+            return 200, self.container.upsert_item(record)
         condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-        return 200, self.container.replace_item(name, body, **condition)
+        return 200, self.container.replace_item(name, record, **condition)
 
-    def _delete(self, customer: str, name: str) -> tuple[int, Any]:
+    def _delete(self, customer: str, name: str, _body: bytes) -> tuple[int, Any]:
         self.container.delete_item(name, customer)
         return 204, None
 
     def _answered(self, act: Any) -> None:
-        parts = [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]
-        if len(parts) != 3 or parts[0] != "records":  # noqa: PLR2004 - records, customer, id
-            self._send(404, {"error": "no such path"})
-            return
         try:
-            status, document = act(parts[1], parts[2])
+            body = self._body()
+            customer, name = _named_in(self.path)
+            status, document = act(customer, name, body)
+        except _Refused as refusal:
+            status, document = refusal.status, {"error": refusal.why}
         except CosmosHttpResponseError as error:
-            self._send(int(error.status_code or 503), {"error": type(error).__name__})
-            return
-        except ValueError:
-            self._send(400, {"error": "the body is not JSON"})
-            return
+            status, document = int(error.status_code or 503), {"error": type(error).__name__}
         self._send(status, document)
+
+    def _body(self) -> bytes:
+        """Read before anything is refused: what is left would be taken for the next request."""
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdecimal()):
+            self.close_connection = True
+            raise _Refused(411, "a body needs its Content-Length")
+        if int(length) > BODY_BYTES_MAX:
+            self.close_connection = True
+            raise _Refused(413, f"a record has at most {BODY_BYTES_MAX} bytes")
+        return self.rfile.read(int(length))
 
     def _send(self, status: int, document: Any) -> None:
         shown = (
@@ -95,8 +102,39 @@ class RecordsHandler(BaseHTTPRequestHandler):
         if document is not None and "_etag" in document:
             self.send_header("ETag", document["_etag"])
         self.send_header("Content-Length", str(len(data)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+def _named_in(path: str) -> tuple[str, str]:
+    """Customer and id; such as no address can hold, `..` among them, would lead elsewhere."""
+    parts = [unquote(part) for part in urlsplit(path).path.split("/")[1:]]
+    if len(parts) != 3 or parts[0] != "records":  # noqa: PLR2004 - records, customer, id
+        raise _Refused(404, "no such path")
+    _, customer, name = parts
+    why = why_unaddressable((json.dumps([customer]), name))
+    if why:
+        raise _Refused(400, why)
+    return customer, name
+
+
+def _object_in(body: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(body)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise _Refused(400, "the body is no JSON object")
+    return record
 
 
 def main() -> None:

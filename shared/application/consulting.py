@@ -30,6 +30,8 @@ class Standing(StrEnum):
     """Its owner deleted or replaced it since: nobody answers for this version."""
     ARCHIVED = "archived"
     """Nothing points to it: the source answers, by the document itself or a stub."""
+    ELSEWHERE = "elsewhere"
+    """Ebb removed it for another migration: that one's archive answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Consulted:
     document: bytes
     pointer: Pointer | None = None
     """As it stands in the index; None where the manifests told."""
+    answering: str = ""
+    """Another archive that answers for the document, as container/prefix."""
 
     @property
     def slice_id(self) -> str:
@@ -59,6 +63,7 @@ class Consulted:
             "etag": self.etag,
             "ts": self.ts,
             "standing": self.standing.value,
+            "answering": self.answering,
             "found_by": "manifest" if self.pointer is None else "index",
             "blob": self.blob,
             "slice": self.slice_id,
@@ -80,7 +85,7 @@ class Consulting:
             )
         for key, pointer in pointed.items():
             return self._by_pointer(key, pointer)
-        return self._by_manifest(name, document_id, partition_key)
+        return self._by_manifest(name, spec, document_id, partition_key)
 
     def _pointed(
         self, spec: MigrationSpec, document_id: str, partition_key: tuple[str, ...]
@@ -107,17 +112,20 @@ class Consulting:
         )
 
     def _by_manifest(
-        self, name: str, document_id: str, partition_key: tuple[str, ...]
+        self, name: str, spec: MigrationSpec, document_id: str, partition_key: tuple[str, ...]
     ) -> Consulted:
         proof = Proving(self._ports).run(name, document_id, partition_key)
+        points = self._ports.pointers.find(spec.source.name, proof.row.key)
+        answering = points.archive if points is not None and points.answers else ""
         return Consulted(
             key=proof.row.key,
             sha256=proof.row.sha256,
             etag=proof.row.etag,
             ts=proof.row.ts,
             blob=proof.blob_name,
-            standing=Standing.ARCHIVED,
+            standing=Standing.ELSEWHERE if answering else Standing.ARCHIVED,
             document=proof.document,
+            answering=answering,
         )
 
 

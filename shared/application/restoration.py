@@ -18,10 +18,11 @@ from shared.application.restoring import Outcome, Restoring
 from shared.application.shelf import Item, opened, receipts, rows_promised
 from shared.application.visiting import Visitor
 from shared.domain.addresses import why_unaddressable
-from shared.domain.pointers import pointer_in
+from shared.domain.pointers import Pointer, pointer_in
 from shared.domain.receipt import Promise, Row, read_receipt, receipt_name
 from shared.domain.slices import Extent
 from shared.domain.spec import MigrationSpec, parse_spec
+from shared.errors import Refused
 from shared.ports import Archive
 
 C = TypeVar("C", bound=Charged)
@@ -58,7 +59,16 @@ class Restored:
     """Documents of the archive that were asked for."""
     removed: int = 0
     """Of those, the ones that the index says Ebb removed; with stubs, the source decides."""
+    elsewhere: int = 0
+    """Those for which the index names another migration's archive."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome | None) -> None:
+        """None: another archive answers."""
+        if outcome is None:
+            self.elsewhere += 1
+        else:
+            self.outcomes[outcome] += 1
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -70,6 +80,7 @@ class Restored:
             "restored": self.outcomes[Outcome.RESTORED],
             "left_alone_standing": self.outcomes[Outcome.STANDS],
             "left_alone_deleted": self.outcomes[Outcome.DELETED],
+            "left_alone_elsewhere": self.elsewhere,
         }
 
 
@@ -104,6 +115,11 @@ class Restoration:
     ) -> Restored:
         """`deleted`: also where its owner deleted it, as nothing else ever brings back."""
         found = Consulting(self._ports).run(name, document_id, partition_key)
+        if found.standing is Standing.ELSEWHERE:
+            raise Refused(
+                f"restoring {document_id!r}: the archive {found.answering} answers for it; restore "
+                "it by the name of the migration that writes there"
+            )
         report = Restored(name=name, execute=execute, slices=1, meant=1)
         report.removed = int(found.standing is Standing.REMOVED)
         if execute:
@@ -153,14 +169,16 @@ class _Errand:
         report.meant += len(rows)
         keys = {row.key for row in rows}
         if not self._stubs:
-            keys = {row.key for row in rows if self._is_removed(row)}
+            points = {row: self._answering(row) for row in rows}
+            keys = {row.key for row, pointer in points.items() if self._is_own(row, pointer)}
             report.removed += len(keys)
+            report.elsewhere += sum(map(self._is_anothers, points.values()))
         if not (keys and report.execute):
             return
         with opened(self._ports, self._archive, self._spec.sink, promise) as shelf:
             for item in shelf.items(0, len(shelf.rows), with_documents=True):
                 if item.row.key in keys:
-                    report.outcomes[self._item(item)] += 1
+                    report.add(self._item(item))
 
     def one(self, found: Consulted, *, deleted: bool) -> Outcome:
         name = receipt_name(found.slice_id)
@@ -180,7 +198,8 @@ class _Errand:
             return Outcome.STANDS
         return self._restoring.stubbed(found.key, stands, found.document)
 
-    def _item(self, item: Item) -> Outcome:
+    def _item(self, item: Item) -> Outcome | None:
+        """None where another archive answers."""
         self._visitor.keep()
         if why_unaddressable(item.row.key):
             return Outcome.STANDS
@@ -188,7 +207,7 @@ class _Errand:
             return self._restoring.removed(item.row.key, item.pointer, item.document)
         stands = self._ask(lambda: self._source.find(item.row.key)).document
         if stands is None:
-            return Outcome.DELETED
+            return None if self._is_anothers(self._answering(item.row)) else Outcome.DELETED
         if pointer_in(stands) != item.pointer:
             return Outcome.STANDS
         return self._restoring.stubbed(item.row.key, stands, item.document)
@@ -197,9 +216,17 @@ class _Errand:
     def _stubs(self) -> bool:
         return self._spec.retire == "stub"
 
-    def _is_removed(self, row: Row) -> bool:
+    def _answering(self, row: Row) -> Pointer | None:
         points = self._ports.pointers.find(self._spec.source.name, row.key)
-        return points is not None and points.answers and points.sha256 == row.sha256
+        return points if points is not None and points.answers else None
+
+    def _is_own(self, row: Row, points: Pointer | None) -> bool:
+        if points is None or self._is_anothers(points):
+            return False
+        return points.sha256 == row.sha256
+
+    def _is_anothers(self, points: Pointer | None) -> bool:
+        return points is not None and points.archive != self._spec.sink.place
 
     def _ask(self, question: Callable[[], C]) -> C:
         extent = self._extent

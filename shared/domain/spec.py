@@ -198,8 +198,9 @@ class MigrationSpec(_Strict):
     def _stubs_are_meant(self) -> MigrationSpec:
         if self.stub_keep and self.retire != "stub":
             raise ValueError("stub_keep: only a stub keeps fields; write retire: stub, or leave it")
-        if any(path == f"/{STUB}" or path.startswith(f"/{STUB}/") for path in self.stub_keep):
-            raise ValueError(f"stub_keep: /{STUB} holds the pointer; name the document's own paths")
+        for name, use in ((STUB, "holds the pointer"), (RETURNING, "marks a stub that will go")):
+            if any(path == f"/{name}" or path.startswith(f"/{name}/") for path in self.stub_keep):
+                raise ValueError(f"stub_keep: /{name} {use}; name the document's own paths")
         return self
 
     @property

@@ -15,6 +15,7 @@ _MEANING = {
     Standing.REMOVED: "Ebb removed it from the source: the archive answers for it",
     Standing.DELETED: "its owner deleted or replaced it since: nobody answers for this version",
     Standing.ARCHIVED: "nothing points to it: the source answers",
+    Standing.ELSEWHERE: "Ebb removed it for another migration: its archive {} answers for it",
 }
 
 
@@ -43,7 +44,7 @@ def _document_text(found: Consulted) -> str:
             json.dumps(json.loads(found.document), indent=2, ensure_ascii=False),
             f"digest checked: {found.sha256}, as the {by} says",
             f"last written {written}, etag {found.etag}; in {found.blob}",
-            f"{found.standing.value}: {_MEANING[found.standing]}",
+            f"{found.standing.value}: {_MEANING[found.standing].format(found.answering)}",
         ]
     )
 
@@ -102,11 +103,12 @@ def _restored_text(report: Restored) -> str:
     if not report.execute:
         return (
             f"{report.name}: {report.meant:,} archived documents are meant, and the index says "
-            f"that {report.removed:,} of them are removed; nothing was changed — do it with "
-            "--execute"
+            f"that {report.removed:,} of them are removed and {report.elsewhere:,} lie in another "
+            "migration's archive; nothing was changed — do it with --execute"
         )
     return (
         f"{report.name}: {told['restored']:,} of {report.meant:,} documents restored; left alone: "
         f"{told['left_alone_standing']:,} that stand in the source, "
-        f"{told['left_alone_deleted']:,} that their owner deleted"
+        f"{told['left_alone_deleted']:,} that their owner deleted, "
+        f"{told['left_alone_elsewhere']:,} that another migration's archive answers for"
     )

@@ -25,9 +25,11 @@ def key_in(body: Mapping[str, Any], paths: tuple[str, ...]) -> Key:
 
 
 def as_asked(key: Key) -> Any:
-    """The partition key as azure-cosmos wants it."""
-    values = [NonePartitionKeyValue if value == {} else value for value in key_values(key)]
-    return values[0] if len(values) == 1 else values
+    """The partition key as azure-cosmos wants it, which sends a list as it stands."""
+    values = key_values(key)
+    if len(values) > 1:
+        return values
+    return NonePartitionKeyValue if values[0] == _MISSING else values[0]
 
 
 def id_of(item: str | Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,27 +62,40 @@ class Wanted:
 def found_in(cold: ColdStore, wanted: Wanted) -> Iterator[Row]:
     """The documents as they were archived, with the `_etag` and `_ts` they had."""
     with told(f"searching the archive of {cold.source}"):
-        for place in cold.places:
+        for place in dict.fromkeys(each.rstrip("/") for each in cold.places):
             container, _, prefix = place.partition("/")
             archive = cold.archives.open(container, prefix)
             for promise in receipts(archive):
                 if promise.blob is not None and wanted.may_be_in(promise):
-                    yield from _in_blob(cold, archive, promise.blob, wanted)
+                    yield from _in_blob(cold, archive, promise.blob, wanted, place)
 
 
-def _in_blob(cold: ColdStore, archive: Archive, blob: Stored, wanted: Wanted) -> Iterator[Row]:
+def _in_blob(
+    cold: ColdStore, archive: Archive, blob: Stored, wanted: Wanted, place: str
+) -> Iterator[Row]:
+    condition = wanted.condition()
+    for group in _groups(archive, blob, condition):
+        yield from _in_group(cold, group, condition, (place, blob.name))
+
+
+def _groups(archive: Archive, blob: Stored, condition: Any) -> list[Any]:
+    """Those that the footer's statistics do not rule out."""
     file = RangedFile(lambda at, size: archive.read_range(blob.name, at, size), blob.size_bytes)
     options = ds.ParquetFragmentScanOptions(pre_buffer=False)
-    fragment = ds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(file)
-    condition = wanted.condition()
-    for group in fragment.split_by_row_group(condition, schema=fragment.physical_schema):
-        yield from _in_group(cold, group, condition, blob.name)
+    form = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    with _harm_told(blob.name):
+        fragment = form.make_fragment(file)
+        groups = fragment.split_by_row_group(condition, schema=fragment.physical_schema)
+        return list(groups)
 
 
-def _in_group(cold: ColdStore, group: Any, condition: Any, blob: str) -> Iterator[Row]:
+def _in_group(
+    cold: ColdStore, group: Any, condition: Any, lies_in: tuple[str, str]
+) -> Iterator[Row]:
     """The row's own columns first; the documents only where one of them is wanted and live."""
+    _, blob = lies_in
     meant = _table(group, _COLUMNS, condition, blob).to_pylist()
-    live = [row for row in meant if _is_live(cold, row)]
+    live = [row for row in meant if _is_live(cold, row, lies_in)]
     if not live:
         return
     documents = _table(group, ["_partition_key", "id", "document"], condition, blob).to_pylist()
@@ -91,18 +105,28 @@ def _in_group(cold: ColdStore, group: Any, condition: Any, blob: str) -> Iterato
 
 
 def _table(group: Any, columns: list[str], condition: Any, blob: str) -> Any:
-    try:
+    with _harm_told(blob):
         return group.to_table(columns=columns, filter=condition, use_threads=False)
+
+
+@contextmanager
+def _harm_told(blob: str) -> Iterator[None]:
+    """Whatever pyarrow makes of damaged bytes."""
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(
             f"searching {blob}: {type(error).__name__}; its bytes are damaged"
         ) from error
 
 
-def _is_live(cold: ColdStore, row: Row) -> bool:
-    """Whether the index names this very version as the one that answers."""
+def _is_live(cold: ColdStore, row: Row, lies_in: tuple[str, str]) -> bool:
+    """Whether the index names this very row; another archive may have the version, too."""
     points = cold.find((row["_partition_key"], row["id"]))
-    return points is not None and points.answers and _version(row) == (points.etag, points.sha256)
+    if points is None or not points.answers:
+        return False
+    place = points.archive.rstrip("/"), points.blob
+    return (place, _version(row)) == (lies_in, (points.etag, points.sha256))
 
 
 def _version(row: Row) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from shared.tiered.reading import Arguments, Look, look
 from shared.tiered.refusals import condition_failed, contended, exists, not_found
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
-TRIES_MAX = 8  # each lost one means that somebody else wrote this very document meanwhile
+TRIES_MAX = 32  # so many may write one document at once: each lost one means that another's won
 _CONDITIONS = ("etag", "match_condition")
 
 
@@ -43,6 +43,7 @@ def create_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDic
         made: CosmosDict = yield ToCosmos(method="create_item", arguments=arguments)
         return made
     key = key_in(body, paths)
+    held = True
     for _ in range(TRIES_MAX):
         points = yield ToCold(method="find", argument=key)
         if points is not None and points.answers:
@@ -50,9 +51,11 @@ def create_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDic
         try:
             made = yield ToCosmos(method="create_item", arguments=arguments)
         except CosmosResourceExistsError:
-            if (yield from _orphan_removed(key, body["id"])):
-                continue
-            raise
+            found = yield from look(key, _reading(key, body["id"]))
+            if found.exists or not (held or found.holder):
+                raise  # nobody holds the key, again: it is not the id that is taken
+            held = yield from _orphan_removed(found, key, body["id"])
+            continue
         yield from _must_be_the_first(key, body["id"], made)
         return made
     raise contended(body["id"], TRIES_MAX)
@@ -67,13 +70,11 @@ def _must_be_the_first(key: Key, item: str, made: CosmosDict) -> Steps[None]:
     raise exists()
 
 
-def _orphan_removed(key: Key, item: str) -> Steps[bool]:
-    """Whether all that stood in the way was a guard whose document was deleted meanwhile."""
-    found = yield from look(key, _reading(key, item))
-    if found.exists:
+def _orphan_removed(found: Look, key: Key, item: str) -> Steps[bool]:
+    """Whether a guard stood in the way whose document was deleted meanwhile."""
+    if found.holder is None:
         return False
-    if found.holder is not None:
-        yield from _removed(key, item, found.holder["_etag"])
+    yield from _removed(key, item, found.holder["_etag"])
     return True
 
 
@@ -266,6 +267,9 @@ def _guarded(found: Look, key: Key, paths: tuple[str, ...]) -> Steps[CosmosDict]
     try:
         made: CosmosDict = yield ToCosmos(method="create_item", arguments={"body": guard})
     except CosmosResourceExistsError as error:
+        now = yield from look(key, _reading(key, key[1]))
+        if now.holder is None and now.archived == found.archived:
+            raise  # nobody holds the key: it is not the id that is taken
         raise _Again from error
     return made
 

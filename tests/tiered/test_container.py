@@ -27,7 +27,8 @@ from shared.errors import TransientError
 from shared.tiered import AsyncTieredContainer, TieredContainer
 from shared.tiered.keys import as_asked, key_in, key_of
 from shared.tiered.reading import SERVED_FROM
-from shared.tiered.refusals import not_found
+from shared.tiered.refusals import exists, not_found
+from tests.simulation.people import archives
 from tests.simulation.world import World
 from tests.tiered.removal import pointers_of, removed
 from tests.tiered.twins import PATHS, SOURCE, ColdTwin, CosmosTwin, Place, a_place
@@ -277,6 +278,72 @@ def test_a_guard_deleted_past_the_index_is_a_document_deleted() -> None:
         place.tiered.read_item("i", "p")
 
 
+@pytest.mark.parametrize("write", ["create", "replace", "patch"])
+def test_a_unique_key_of_another_is_cosmos_own_409(write: str) -> None:
+    """The very error, soon: nobody holds the id, so trying again would change nothing."""
+    place = a_place().retired()
+    original = exists()
+
+    def taken(self: CosmosTwin, **given: Any) -> Any:
+        self.asked.append(("create_item", given))
+        raise original
+
+    acts: dict[str, Callable[[], Any]] = {
+        "create": lambda: place.tiered.create_item({"id": "new", "pk": "p", "email": "taken"}),
+        "replace": lambda: place.tiered.replace_item("i", {"id": "i", "pk": "p", "n": 2}),
+        "patch": lambda: place.tiered.patch_item("i", "p", SET_N),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "create_item", taken)
+        with pytest.raises(CosmosResourceExistsError) as caught:
+            acts[write]()
+    assert caught.value is original
+    assert [call for call, _ in place.cosmos.asked].count("create_item") <= 2
+    assert place.tiered.read_item("i", "p")["n"] == 1
+
+
+def test_a_guard_that_goes_meanwhile_does_not_refuse_a_creation() -> None:
+    """Its document was deleted before: the 409 was the guard's, and the next try finds room."""
+    place = guarded(a_place())
+    create = CosmosTwin.create_item
+
+    def gone_at_once(self: CosmosTwin, body: Any, **given: Any) -> Any:
+        try:
+            return create(self, body, **given)
+        finally:
+            self.documents.clear()
+            patch.setattr(CosmosTwin, "create_item", create)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "create_item", gone_at_once)
+        assert place.tiered.create_item({"id": "i", "pk": "p", "n": 3})["n"] == 3
+
+
+def test_a_patch_outlasts_thirty_others_of_its_document() -> None:
+    """Each of them won once; a document that never rests ends in 449, which callers retry."""
+    place = a_place()
+    patched = CosmosTwin.patch_item
+    others = 30
+
+    def beside_another(self: CosmosTwin, **given: Any) -> Any:
+        nonlocal others
+        if others:
+            others -= 1
+            stands = self.documents[place.key]
+            self.upsert_item(stands | {"others": stands.get("others", 0) + 1})
+        return patched(self, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CosmosTwin, "patch_item", beside_another)
+        place.tiered.patch_item("i", "p", SET_N)
+        found = place.tiered.read_item("i", "p")
+        assert (found["n"], found["others"]) == (2, 30)
+        others = 1000
+        with pytest.raises(CosmosHttpResponseError) as caught:
+            place.tiered.patch_item("i", "p", SET_N)
+    assert caught.value.status_code == 449
+
+
 def test_a_predicate_that_does_not_hold_is_the_answer() -> None:
     """Not taken for somebody who came between."""
     place = a_place()
@@ -407,3 +474,40 @@ def test_the_archive_is_searched_for_what_it_alone_has(archived: World) -> None:
     assert found(id=keys[7][1]) == set()
     (document,) = tiered.query_archive(id=wanted[1])
     assert (document["_etag"], document["_ts"]) == (left[wanted].etag, left[wanted].ts)
+
+
+def searched(world: World, *places: str) -> TieredContainer:
+    cold = ColdTwin(world.ports.pointers)
+    cold.archives, cold.places = world.ports.archives, places
+    return TieredContainer(cast("ContainerProxy", CosmosTwin()), cold)
+
+
+def test_a_version_that_two_archives_have_is_found_once(archived: World) -> None:
+    """In the one whose row the index names, however the places are spelt."""
+    keys = removed(archived.ports, "sim", pointers_of(archived.ports, "sim"))
+    archive = archives(archived)
+    for name in archive.names("archive", ""):
+        data = archive.bytes_of("archive", name) or b""
+        archive.put("archive", f"two/{name}", data, missing=True)
+    places = ("archive", "archive/", "archive/two")
+    found = [each["id"] for each in searched(archived, *places).query_archive()]
+    assert sorted(found) == sorted(key[1] for key in keys)
+    assert list(searched(archived, "archive/two").query_archive()) == []
+
+
+@pytest.mark.parametrize("harmed", ["footer", "magic", "pages"])
+def test_a_harmed_file_is_told_as_azure_cosmos_would(archived: World, harmed: str) -> None:
+    """500, and which file it is; whatever part of it was harmed."""
+    removed(archived.ports, "sim", pointers_of(archived.ports, "sim"))
+    archive = archives(archived)
+    name = archive.names("archive", "data/")[0]
+    data = archive.bytes_of("archive", name) or b""
+    bad = {
+        "footer": data[:-20] + bytes(16) + data[-4:],
+        "magic": data[:-4] + b"XXXX",
+        "pages": data[:40] + bytes(200) + data[240:],
+    }
+    archive.put("archive", name, bad[harmed], missing=False)
+    with pytest.raises(CosmosHttpResponseError, match=name) as caught:
+        list(searched(archived, "archive").query_archive())
+    assert caught.value.status_code == 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_deleted_and_newer_documents_are_left_alone_and_counted(
 
 
 def test_stubs_are_filled_where_they_stand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stub that its owner deleted is a document that its owner deleted."""
+    """A deleted stub is a deleted document, unless another archive answers for it."""
     before = contents(run)
     spec = run.world.ports.ledger.migration("sim").spec_text
     assert '"retire":"keep"' in spec
@@ -152,18 +153,41 @@ def test_stubs_are_filled_where_they_stand(run: Run, monkeypatch: pytest.MonkeyP
     pointers = pointers_of(run.world.ports, "sim")
     for key, pointer in pointers.items():
         stubbed(run.world.ports, "sim", key, pointer)
-    gone = min(pointers)[1]
-    del run.world.source.documents[gone]
+    deleted, elsewhere = sorted(pointers)[:2]
+    gone = {deleted[1], elsewhere[1]}
+    for name in gone:
+        del run.world.source.documents[name]
+    others = replace(pointers[elsewhere], archive="other/two")
+    run.world.ports.pointers.put(SOURCE, {elsewhere: others})
     report = Restoration(run.world.ports).many("sim", Wanted(), execute=True)
-    assert report.outcomes == {Outcome.RESTORED: DOCUMENTS - 1, Outcome.DELETED: 1}
-    assert contents(run) == {name: each for name, each in before.items() if name != gone}
+    assert report.outcomes == {Outcome.RESTORED: DOCUMENTS - 2, Outcome.DELETED: 1}
+    assert report.elsewhere == 1
+    assert contents(run) == {name: each for name, each in before.items() if name not in gone}
 
 
 def _with_stubs(migration: Any) -> Any:
-    from dataclasses import replace
-
     text = migration.spec_text.replace('"retire":"keep"', '"retire":"stub"')
     return replace(migration, spec_text=text)
+
+
+def test_what_another_archive_answers_for_is_left_to_it(
+    run: Run, retired: dict[Key, Pointer]
+) -> None:
+    """Not taken for deleted by its owner, and it is said which archive that is."""
+    for key in sorted(retired)[:3]:
+        run.world.ports.pointers.withdraw(SOURCE, {key: retired[key]})
+        run.world.ports.pointers.put(SOURCE, {key: replace(retired[key], archive="other/two")})
+    key = min(retired)
+    words = (json.loads(key[0])[0],)
+    found = Consulting(run.world.ports).run("sim", key[1], words)
+    assert (found.standing, found.answering) == (Standing.ELSEWHERE, "other/two")
+    restoration = Restoration(run.world.ports)
+    for deleted in (False, True):
+        with pytest.raises(Refused, match="archive other/two answers for it"):
+            restoration.one("sim", key[1], words, deleted=deleted, execute=True)
+    report = restoration.many("sim", Wanted(), execute=True)
+    assert (report.removed, report.elsewhere) == (DOCUMENTS - 3, 3)
+    assert report.outcomes == {Outcome.RESTORED: DOCUMENTS - 3}
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -275,6 +299,20 @@ def test_restore_is_a_dry_run_until_told_otherwise(
     assert len(main.world.source.documents) == DOCUMENTS
     shown = ran(capsys, "restore", "sim", "--until", f"{day}T00:00:00Z", "--execute")[1]
     assert "0 of 0 documents restored" in shown
+
+
+def test_read_and_restore_name_the_other_archive(
+    main: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In words, where another migration removed the document."""
+    key, pointer = min(pointers_of(main.world.ports, "sim").items())
+    main.world.ports.pointers.put(SOURCE, {key: replace(pointer, archive="other/two")})
+    shown = ran(capsys, "read", "sim", key[1], "--pk", json.loads(key[0])[0])[1]
+    assert "its archive other/two answers" in shown
+    shown = ran(capsys, "restore", "sim", "--all")[1]
+    assert "0 of them are removed and 1 lie in another migration's archive" in shown
+    shown = ran(capsys, "restore", "sim", "--all", "--execute")[1]
+    assert "1 that another migration's archive answers for" in shown
 
 
 @pytest.mark.parametrize(

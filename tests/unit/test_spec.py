@@ -348,15 +348,18 @@ def test_what_only_holds_a_place_is_never_cold_itself() -> None:
 
 
 def test_what_a_stub_keeps_needs_a_stub() -> None:
-    """A list without effect would be believed to work; the pointer's own place is taken."""
+    """A list without effect would be believed to work; what Ebb writes itself is taken."""
     for retire in ("keep", "delete"):
         (fault,) = faults_of(SPEC + f"retire: {retire}\nstub_keep: /status\n")
         assert "write retire: stub" in str(fault)
     for path in ("/ebb_stub", "/ebb_stub/row"):
         (fault,) = faults_of(SPEC + f"retire: stub\nstub_keep: {path}\n")
         assert "holds the pointer" in str(fault)
-    spec = parse_spec(SPEC + "retire: stub\nstub_keep: [/status, /customer, /id]\n")
-    assert spec.stub_keep == ("/status", "/customer", "/id")
+    for path in ("/ebb_returning", "/ebb_returning/below"):
+        (fault,) = faults_of(SPEC + f"retire: stub\nstub_keep: {path}\n")
+        assert "marks a stub" in str(fault)
+    spec = parse_spec(SPEC + "retire: stub\nstub_keep: [/status, /ebb_returning_at, /id]\n")
+    assert spec.stub_keep == ("/status", "/ebb_returning_at", "/id")
 
 
 def test_a_grace_period_is_a_week_unless_said() -> None:
