@@ -23,7 +23,7 @@ PRIVATE = re.compile(
     )
 )
 NAMED_TEST = re.compile(r"`(?:tests/)?((?:\w+/)*test_\w+\.py|…)(?:::(test_\w+))?`")
-UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|^(?:<{7}|>{7}) ")
 
 DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "shared"}
 
