@@ -36,7 +36,9 @@ class Remote:
         if url and not url.startswith(("http://", "https://")):
             raise Unreachable(f"calling {url}: write an address with https://")
         self._url = url.rstrip("/")
-        self._key = key
+        self._key = key.strip()
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise Unreachable("the function key holds what no header can; give it by EBB_KEY again")
         self._timeout_s = timeout_s
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 
 from shared.cli import main
 from shared.terminal.console import DONE, MISUSED, PROBLEM, UNREACHABLE
+from shared.terminal.remote import Remote, Unreachable
 from tests.simulation.test_any_misfortune import SPEC
 from tests.simulation.world import make_world
 
@@ -339,6 +341,18 @@ def test_half_an_answer_is_unreachable(said: bytes, capsys: pytest.CaptureFixtur
             server.shutdown()
             thread.join()
     assert f"calling {url}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["top\nsecret", "top\x1bsecret", "tøpsecret"])
+def test_a_key_that_is_none_is_never_shown(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line break comes along easily when it is copied; one at its end is harmless."""
+    assert main(["status", "--url", "http://127.0.0.1:1", "--key", key]) == UNREACHABLE
+    told = capsys.readouterr()
+    assert "function key" in told.err
+    assert "secret" not in told.err + told.out
+    with socket.socket() as deaf, pytest.raises(Unreachable, match="refused"):
+        deaf.bind(("127.0.0.1", 0))
+        Remote(f"http://127.0.0.1:{deaf.getsockname()[1]}", "secret\n").call("GET", "migrations")
 
 
 @pytest.mark.parametrize("url", ["", "http://", "http://a b", "http://[::1"])
