@@ -350,9 +350,11 @@ def test_a_key_that_is_none_is_never_shown(key: str, capsys: pytest.CaptureFixtu
     told = capsys.readouterr()
     assert "function key" in told.err
     assert "secret" not in told.err + told.out
-    with socket.socket() as deaf, pytest.raises(Unreachable, match="refused"):
+    with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
-        Remote(f"http://127.0.0.1:{deaf.getsockname()[1]}", "secret\n").call("GET", "migrations")
+        remote = Remote(f"http://127.0.0.1:{deaf.getsockname()[1]}", "secret\n")
+        with pytest.raises(Unreachable, match="refused"):
+            remote.call("GET", "migrations")
 
 
 @pytest.mark.parametrize("url", ["", "http://", "http://a b", "http://[::1"])
