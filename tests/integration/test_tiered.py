@@ -53,7 +53,8 @@ def tiered_container(place: Place) -> TieredContainer:
 
 
 def retirement(app: FunctionApp, place: Place, action: str) -> None:
-    asked = {"action": action, "accept_protection": "Azurite has neither"}
+    why = {"accept_protection": "Azurite has neither"} if action == "execute" else {}
+    asked = {"action": action, **why}
     path = f"migrations/{place.name}/retirement"
     app.remote.call("POST", path, json.dumps(asked))
 
