@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PROBLEM_MEDIA = "application/problem+json"  # of this app's own failures, and of no platform's
+
 
 class EbbError(Exception):
     """Any failure Ebb knows by name."""

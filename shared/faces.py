@@ -19,6 +19,7 @@ from shared.dashboard.page import page
 from shared.domain.retirement import Retirement
 from shared.domain.slices import Migration
 from shared.errors import (
+    PROBLEM_MEDIA,
     Conflict,
     Denied,
     EbbError,
@@ -75,7 +76,7 @@ def problem(error: EbbError) -> Answer:
     }
     if isinstance(error, Invalid):
         body["errors"] = [asdict(fault) for fault in error.faults]
-    return Answer(status=status, body=json.dumps(body).encode(), media="application/problem+json")
+    return Answer(status=status, body=json.dumps(body).encode(), media=PROBLEM_MEDIA)
 
 
 def unexpected(invocation_id: str) -> Answer:
@@ -85,7 +86,7 @@ def unexpected(invocation_id: str) -> Answer:
         "status": 500,
         "detail": f"nothing more can be said here; look up invocation {invocation_id} in the log",
     }
-    return Answer(status=500, body=json.dumps(body).encode(), media="application/problem+json")
+    return Answer(status=500, body=json.dumps(body).encode(), media=PROBLEM_MEDIA)
 
 
 def text_body(data: bytes) -> str:

@@ -15,9 +15,9 @@ from azure.cosmos import ContainerProxy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from shared.adapters.cosmos_errors import CHARGE, translated
-from shared.domain.addresses import MISSING_VALUE, why_unaddressable
+from shared.domain.addresses import why_unaddressable
 from shared.domain.canonical import SYSTEM_PROPERTIES
-from shared.domain.pointers import Key, key_values
+from shared.domain.pointers import MISSING_VALUE, Key, key_values
 from shared.errors import NotFound, PermanentError, TransientError
 from shared.ports import Fate, Found, Written
 

@@ -7,10 +7,9 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
-from shared.errors import EbbError, PermanentError, TransientError
+from shared.errors import PROBLEM_MEDIA, EbbError, PermanentError, TransientError
 
 TIMEOUT_S = 10.0  # as long as Azure's action groups wait
-PROBLEM = "application/problem+json"  # what this app's own refusals are, and no platform's
 _UNGUARDED = "the app that answers there does not have this EBB_ALERT_ISSUER: restart or publish it"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ADVICE: dict[int, str] = {
@@ -59,7 +58,7 @@ class WebFrontDoor:
         try:
             connection.request("POST", parts.path, body=data, headers=headers)
             answer = connection.getresponse()
-            return answer.status, answer.headers.get_content_type() == PROBLEM
+            return answer.status, answer.headers.get_content_type() == PROBLEM_MEDIA
         finally:
             connection.close()
 

@@ -77,6 +77,7 @@ def _told(board: Board, alert: Alert, sources: list[str], now_s: float) -> Board
     told = board
     if alert.sources is None:
         told = board.alarmed_everywhere(alert.key, alarm, now_s=now_s)
-    for source in sources if alert.sources is not None else ():
-        told = told.alarmed(source, alert.key, alarm, now_s=now_s)
+    else:
+        for source in sources:
+            told = told.alarmed(source, alert.key, alarm, now_s=now_s)
     return told if told != board else None

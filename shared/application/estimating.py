@@ -61,6 +61,10 @@ class Work:
     control_ru: float
     factory_money: float
 
+    @property
+    def ru(self) -> float:
+        return self.copy_ru + self.reread_ru + self.control_ru
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
@@ -212,7 +216,7 @@ def _cycle_dict(cycle: Cycle) -> dict[str, Any]:
         "every_s": cycle.every_s,
         "documents": work.documents,
         "slices": work.slices,
-        "ru": round(work.copy_ru + work.reread_ru + work.control_ru),
+        "ru": round(work.ru),
         "retire_ru": [round(ru) for ru in cycle.retired.ru],
         "money": round(cycle.money, 4),
         "p50_s": _rounded(cycle.forecast.p50_s),
@@ -247,7 +251,7 @@ def estimate(survey: Survey, prices: Prices) -> Estimate:
     work = _work(survey, prices, documents=survey.documents, months=len(survey.months))
     foreseen = forecast(granted, _spent_ru(work), now_s=survey.at_s)
     money = _money(survey, work, prices)
-    ways = _ways(survey, work, prices)
+    ways = _ways(survey, work, prices, spent=sum(money.values()))
     cycle = _cycle(survey, granted, prices)
     return Estimate(
         survey=survey,
@@ -273,11 +277,11 @@ def _spent_ru(work: Work) -> float:
     return (work.copy_ru + work.reread_ru) / (1 - SURVEY_SHARE) / USED_SHARE
 
 
-def _ways(survey: Survey, work: Work, prices: Prices) -> tuple[Outcome, ...]:
+def _ways(survey: Survey, work: Work, prices: Prices, *, spent: float) -> tuple[Outcome, ...]:
     return outcomes(
         prices,
         _stock(work),
-        spent=sum(_money(survey, work, prices).values()),
+        spent=spent,
         request_units_are_paid=_is_bought(survey),
     )
 
@@ -296,13 +300,14 @@ def _cycle(survey: Survey, granted: Granted, prices: Prices) -> Cycle | None:
     span_s = survey.until_s - survey.counted_from_s(recent[0][0])
     documents = round(sum(count for _, count in recent) * schedule.every / max(1, span_s))
     work = _work(survey, prices, documents=documents, months=1)
-    retired = _chosen(survey, _ways(survey, work, prices))
+    money = sum(_money(survey, work, prices).values())
+    retired = _chosen(survey, _ways(survey, work, prices, spent=money))
     spent_ru = _spent_ru(work) + sum(retired.ru) / 2
     return Cycle(
         every_s=schedule.every,
         work=work,
         retired=retired,
-        money=sum(_money(survey, work, prices).values()) + sum(retired.money) / 2,
+        money=money + sum(retired.money) / 2,
         forecast=forecast(granted, spent_ru, now_s=survey.at_s),
     )
 

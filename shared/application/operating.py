@@ -363,12 +363,11 @@ class Operating:
         source = self._ports.sources.open(spec.source.database, spec.source.container)
         paths = source.partition_key_paths()
         if paths != spec.source.partition_key:
-            fault = Fault(
+            raise _faulty(
                 path="$.source.partition_key",
                 seen=f"saw {list(spec.source.partition_key)}",
                 advice=f"the container's partition key is {list(paths)}; write that",
             )
-            raise Invalid("the spec", (fault,))
         self._check_stubs(spec)
         self._until_s(spec)
 
@@ -397,8 +396,8 @@ class Operating:
         try:
             self._ports.factory.check()
         except PermanentError as error:
-            fault = Fault(path="$.engine", seen=f"saw {spec.engine!r}", advice=str(error))
-            raise Invalid("the spec", (fault,)) from error
+            seen = f"saw {spec.engine!r}"
+            raise _faulty(path="$.engine", seen=seen, advice=str(error)) from error
 
     def _until_s(self, spec: MigrationSpec) -> int:
         """Where the cold range ends at the start: settled, and in the past."""
@@ -406,13 +405,12 @@ class Operating:
         latest_s = int(now_s) - SETTLE_S
         until_s = spec.cold.until_s(now_s)
         if spec.cold.before is not None and until_s > latest_s:
-            fault = Fault(
+            raise _faulty(
                 path="$.cold.before",
                 seen=f"it lies {until_s - latest_s} s too late",
                 advice=f"only what was last written over {SETTLE_S} s ago can be archived; write "
                 "an earlier instant",
             )
-            raise Invalid("the spec", (fault,))
         return Window(lo_s=0, hi_s=cold_until_s(spec, now_s)).hi_s
 
     def _check_predecessors(self, spec: MigrationSpec) -> None:
@@ -422,20 +420,18 @@ class Operating:
         known = {migration.name for migration in migrations}
         unknown = [name for name in spec.after if name not in known]
         if unknown:
-            fault = Fault(
+            raise _faulty(
                 path="$.after",
                 seen=f"there is no migration {', '.join(unknown)}",
                 advice="apply it first, or correct its name",
             )
-            raise Invalid("the spec", (fault,))
         circle = _circle(spec.name, [each for each in migrations if not each.has_completed])
         if circle:
-            fault = Fault(
+            raise _faulty(
                 path="$.after",
                 seen=f"a circle that never begins: {', after '.join(circle)}",
                 advice="take a name out of after in one that has not started, and apply it again",
             )
-            raise Invalid("the spec", (fault,))
 
     def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
@@ -456,6 +452,10 @@ class Operating:
             f"starting {migration.name}: the sink {spec.sink.place} is taken: {seen}; choose "
             "another sink.prefix"
         )
+
+
+def _faulty(*, path: str, seen: str, advice: str) -> Invalid:
+    return Invalid("the spec", (Fault(path=path, seen=seen, advice=advice),))
 
 
 def _circle(name: str, waited_for: Sequence[Migration]) -> list[str]:

@@ -95,11 +95,7 @@ class Restoring:
         written = self._ask(lambda: self._source.create(key, body))
         if written.fate is not Fate.DONE:
             return Outcome.STANDS
-        told = self._told(key, written)
-        if not _is(told, sha256):
-            if told is not None:
-                self._ask(lambda: self._source.remove(key, etag=told["_etag"]))
-            raise self._differs(key)
+        self._check(key, written, sha256, back=lambda etag: self._source.remove(key, etag=etag))
         return Outcome.RESTORED
 
     def _may_return(self, key: Key, pointer: Pointer) -> bool:
@@ -133,26 +129,25 @@ class Restoring:
         written = self._ask(lambda: self._source.replace(key, body, etag=etag))
         if written.fate is not Fate.DONE:
             return False
-        told = self._told(key, written)
-        if not _is(told, sha256):
-            if told is not None:
-                self._ask(lambda: self._source.replace(key, stands, etag=told["_etag"]))
-            raise self._differs(key)
+        self._check(
+            key, written, sha256, back=lambda etag: self._source.replace(key, stands, etag=etag)
+        )
         return True
 
-    def _told(self, key: Key, written: Written) -> Mapping[str, Any] | None:
-        return written.document or self._ask(lambda: self._source.find(key)).document
-
-    def _differs(self, key: Key) -> Differs:
-        return Differs(
+    def _check(
+        self, key: Key, written: Written, sha256: str, *, back: Callable[[str], Written]
+    ) -> None:
+        """Raise Differs where something else stands than was written, once that is taken back."""
+        told = written.document or self._ask(lambda: self._source.find(key)).document
+        if told is not None and digest(canonical_document(told)) == sha256:
+            return
+        if told is not None:
+            self._ask(lambda: back(told["_etag"]))
+        raise Differs(
             f"restoring {key[1]!r} to {self._name}: the source's answer has another digest than "
             "what was written, and what stood there before was put back; the archived version is "
             "read as before — look at what changes documents on their way into the container"
         )
-
-
-def _is(told: Mapping[str, Any] | None, sha256: str) -> bool:
-    return told is not None and digest(canonical_document(told)) == sha256
 
 
 def _body(data: bytes, sha256: str) -> dict[str, Any]:

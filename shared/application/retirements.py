@@ -38,6 +38,7 @@ from shared.domain.retirement import (
     Retirement,
     RetirementState,
     planned_for,
+    removal_id,
 )
 from shared.domain.savings import write_ru
 from shared.domain.slices import Migration, MigrationState, Progress, Slice
@@ -632,7 +633,7 @@ def _next_removals(
 def _due(ports: Ports, done: Slice, direction: Direction) -> int:
     if direction is Direction.REMOVE:
         return done.staged.documents if done.staged else 0
-    removed = ports.ledger.removal(done.migration, f"{Direction.REMOVE.value}|{done.id}")
+    removed = ports.ledger.removal(done.migration, removal_id(Direction.REMOVE, done.id))
     return removed.reach if removed else 0
 
 

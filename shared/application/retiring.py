@@ -37,6 +37,7 @@ from shared.domain.retirement import (
     Removal,
     RemovalState,
     Retirement,
+    removal_id,
 )
 from shared.domain.slices import Migration, Slice
 from shared.domain.spec import MigrationSpec, parse_spec
@@ -100,9 +101,10 @@ class Retiring:
         if retirement is None or not retirement.running:
             state = retirement.state.value if retirement else "not asked for"
             return f"the retirement of {name} is {state}"
-        removal = self._ports.ledger.removal(name, f"{retirement.direction.value}|{slice_id}")
+        removal = self._ports.ledger.removal(name, removal_id(retirement.direction, slice_id))
         done = self._ports.ledger.slice(name, slice_id)
-        if removal is None and self._ports.ledger.removal(name, _other_way(retirement, slice_id)):
+        other_way = removal_id(retirement.direction.other, slice_id)
+        if removal is None and self._ports.ledger.removal(name, other_way):
             return f"the retirement of {name} was turned round before slice {slice_id} was begun"
         if removal is None or done is None or not done.receipt_sha256:
             raise PermanentError(f"a queue message names slice {slice_id}, not planned for {name}")
@@ -262,7 +264,7 @@ class Passage:
     def _noted_by_removing(self) -> int:
         if not self._restores:
             return 0
-        removing_id = f"{Direction.REMOVE.value}|{self._removal.slice_id}"
+        removing_id = removal_id(Direction.REMOVE, self._removal.slice_id)
         removed = self._ports.ledger.removal(self._removal.migration, removing_id)
         return removed.offset if removed else 0
 
@@ -352,11 +354,6 @@ class Passage:
             f"slice {end.slice_id}: {end.moved} {doing}; left alone: {end.changed} changed, "
             f"{end.gone} gone, {end.unaddressable} that no request can name"
         )
-
-
-def _other_way(retirement: Retirement, slice_id: str) -> str:
-    restores = retirement.direction is Direction.RESTORE
-    return f"{(Direction.REMOVE if restores else Direction.RESTORE).value}|{slice_id}"
 
 
 def _outcomes(batch: Batch, items: tuple[Item, ...]) -> Outcomes:

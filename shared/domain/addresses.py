@@ -8,17 +8,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shared.domain.pointers import Key, key_values
+from shared.domain.pointers import MISSING_VALUE, Key, key_values
 
-MISSING_VALUE: dict[str, Any] = {}
-"""What stands in a partition key for a value that the document does not have."""
-_ENDS_OR_LEADS_ELSEWHERE = re.compile(r"[/\\?#\t\r\n]|^\.{0,2}$| $|[" + "\ud800-\udfff]")
+_ENDS_OR_LEADS_ELSEWHERE = re.compile(r"[/\\?#\t\r\n]|^\.{0,2}$| $")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def why_unaddressable(key: Key) -> str:
     """Empty where a request can name the document; nothing of the key is told."""
-    if _ENDS_OR_LEADS_ELSEWHERE.search(key[1]):
+    if _ENDS_OR_LEADS_ELSEWHERE.search(key[1]) or _LONE_SURROGATE.search(key[1]):
         return (
             "its id cannot be part of an address (it has a slash, backslash, question mark, hash, "
             "tab or line break, ends with a blank, is made of dots, or is no valid text)"

@@ -10,14 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.domain.pointers import RETURNING, Key, Pointer, key_values, with_pointer
+from shared.domain.pointers import (
+    MISSING_VALUE,
+    RETURNING,
+    Key,
+    Pointer,
+    key_values,
+    with_pointer,
+)
 
 
 def guard_for(key: Key, *, paths: tuple[str, ...], pointer: Pointer) -> dict[str, Any]:
     """A stub with id, partition key and pointer, marked as one that will not stay."""
     kept: dict[str, Any] = {"id": key[1]}
     for path, value in zip(paths, key_values(key), strict=True):
-        if value == {}:
+        if value == MISSING_VALUE:
             continue
         *folders, last = path.strip("/").split("/")
         place = kept

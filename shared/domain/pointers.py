@@ -19,6 +19,9 @@ STUB = "ebb_stub"
 RETURNING = "ebb_returning"
 """The property of a stub that an undo leaves for a moment: it counts while its pointer answers."""
 
+MISSING_VALUE: dict[str, Any] = {}
+"""What stands in a partition key for a value that the document does not have."""
+
 Key = tuple[str, str]
 """A document's partition key as a JSON list, and its id: what names it within its source."""
 

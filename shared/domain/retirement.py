@@ -26,6 +26,10 @@ class Direction(StrEnum):
     REMOVE = "remove"
     RESTORE = "restore"
 
+    @property
+    def other(self) -> Direction:
+        return Direction.REMOVE if self is Direction.RESTORE else Direction.RESTORE
+
 
 class RetirementState(StrEnum):
     RUNNING = "running"
@@ -58,6 +62,10 @@ class Override:
     at_s: float
 
 
+def removal_id(direction: Direction, slice_id: str) -> str:
+    return f"{direction.value}|{slice_id}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """One slice's documents on their way out of the source, or back; `offset` are behind it."""
@@ -86,7 +94,7 @@ class Removal:
 
     @property
     def id(self) -> str:
-        return f"{self.direction.value}|{self.slice_id}"
+        return removal_id(self.direction, self.slice_id)
 
     @property
     def reach(self) -> int:

@@ -146,8 +146,7 @@ def _later(cycle: Cycle, currency: str) -> Iterator[tuple[str, str]]:
     work = cycle.work
     yield "due", f"every {span(cycle.every_s)}"
     yield "documents", f"about {work.documents:,}, as in the newest months"
-    ru = work.copy_ru + work.reread_ru + work.control_ru
-    yield "request units", f"{ru:,.0f} RU in {work.slices:,} slices or more"
+    yield "request units", f"{work.ru:,.0f} RU in {work.slices:,} slices or more"
     if cycle.retired.ru[0]:
         low, high = cycle.retired.ru
         yield f"retire: {cycle.retired.way}", f"{low:,.0f} to {high:,.0f} RU by size"

@@ -8,9 +8,7 @@ from typing import Any
 from azure.cosmos.partition_key import NonePartitionKeyValue, NullPartitionKeyValue
 
 from shared.domain.canonical import canonical_bytes, partition_key_text, storable
-from shared.domain.pointers import Key, key_values
-
-_MISSING: dict[str, Any] = {}
+from shared.domain.pointers import MISSING_VALUE, Key, key_values
 
 
 def key_of(item: str, partition_key: Any) -> Key:
@@ -29,7 +27,7 @@ def as_asked(key: Key) -> Any:
     values = key_values(key)
     if len(values) > 1:
         return values
-    return NonePartitionKeyValue if values[0] == _MISSING else values[0]
+    return NonePartitionKeyValue if values[0] == MISSING_VALUE else values[0]
 
 
 def id_of(item: str | Mapping[str, Any]) -> str:
@@ -46,5 +44,5 @@ def _value(part: Any) -> Any:
     if part is None or part is NullPartitionKeyValue:
         return None
     if part is NonePartitionKeyValue or not isinstance(part, str | bool | int | float):
-        return _MISSING
+        return MISSING_VALUE
     return part

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +14,6 @@ from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 
 from bench.reading_load import ReadingLoad
-from examples.records_api import serve
 from sandbox.errors import SandboxError
 from sandbox.rehearsal import FunctionApp, HostOptions, function_app, wait_until
 from sandbox.seeding import SeedPlan
@@ -26,6 +23,7 @@ from shared.domain.retirement import RetirementState
 from shared.tiered import ColdStore, TieredContainer
 from tests.integration.conftest import DATABASE, Place
 from tests.integration.test_migration import SMALL, begin, ended
+from tests.tiered.serving import served
 
 pytestmark = [pytest.mark.node, pytest.mark.long]
 ENDS_WITHIN_S = 240.0  # a limit for a machine that others use, too; it takes a tenth of it
@@ -128,19 +126,6 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     assert tally.deletions > 0
     assert restored["restored"] > 0
     assert restored["restored"] <= restored["removed"]
-
-
-@contextmanager
-def served(container: Any) -> Iterator[http.client.HTTPConnection]:
-    server = serve(container, port=0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
-    try:
-        yield connection
-    finally:
-        connection.close()
-        server.shutdown()
-        server.server_close()
 
 
 def asked(

@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
-from shared.adapters.frontdoor import PROBLEM, WebFrontDoor
+from shared.adapters.frontdoor import WebFrontDoor
 from shared.domain.alerts import Condition, harmless_message, parse_alert
-from shared.errors import EbbError, PermanentError, TransientError
+from shared.errors import PROBLEM_MEDIA, EbbError, PermanentError, TransientError
 from shared.ports import FrontDoor
 from shared.settings import read_settings
 from shared.wiring import azure_ports
@@ -141,9 +141,9 @@ def test_where_alerts_must_bring_a_token_the_front_door_is_guarded() -> None:
 @pytest.mark.parametrize(
     ("status", "media", "told"),
     [
-        (202, PROBLEM, "without a token; the app that answers there does not have this"),
+        (202, PROBLEM_MEDIA, "without a token; the app that answers there does not have this"),
         (401, "text/plain", "no longer, this app's function key"),
-        (403, PROBLEM, "something in front of the app"),
+        (403, PROBLEM_MEDIA, "something in front of the app"),
     ],
     ids=["taken", "turned away by the platform", "another refusal"],
 )
@@ -151,7 +151,7 @@ def test_a_guarded_front_door_turns_an_alert_away_itself(
     outside: Outside, status: int, media: str, told: str
 ) -> None:
     """By the app's own 401; whatever else comes, Azure's alerts would meet as well."""
-    outside.status, outside.media = 401, PROBLEM
+    outside.status, outside.media = 401, PROBLEM_MEDIA
     WebFrontDoor(outside.url, KEY, guarded=True).alert("an alert")
     outside.status, outside.media = status, media
     with pytest.raises(PermanentError, match=told):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from examples.records_api import BODY_BYTES_MAX, serve
+from examples.records_api import BODY_BYTES_MAX
+from tests.tiered.serving import served
 
 
 class Calls:
@@ -38,15 +38,8 @@ def calls() -> Calls:
 
 @pytest.fixture
 def api(calls: Calls) -> Iterator[http.client.HTTPConnection]:
-    server = serve(calls, port=0)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    try:
+    with served(calls, timeout_s=10) as connection:
         yield connection
-    finally:
-        connection.close()
-        server.shutdown()
-        server.server_close()
 
 
 def asked(api: http.client.HTTPConnection, method: str, path: str, body: Any = None) -> int:

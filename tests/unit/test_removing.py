@@ -48,6 +48,17 @@ def instead(retiree: Retiree, name: str, act: Callable[..., object]) -> None:
     setattr(source_of(retiree), name, act)
 
 
+def meddled_with(retiree: Retiree) -> Callable[..., Written]:
+    """Something in the container changes what is written; returns what would undo that."""
+    replace = retiree.world.source.replace
+
+    def meddling(key: Key, document: Any, *, etag: str) -> Written:
+        return replace(key, {**document, "meddled": True}, etag=etag)
+
+    instead(retiree, "replace", meddling)
+    return replace
+
+
 def out(retiree: Retiree) -> None:
     retiree.world.calm.retirements.execute("sim", {})
     retiree.finish()
@@ -276,12 +287,7 @@ def test_an_undo_that_restores_something_else_halts(mode: str) -> None:
     """The document is named, its archived version read; with the cause gone it comes back."""
     retiree = archived(1, mode, documents=6)
     out(retiree)
-    replace = retiree.world.source.replace
-
-    def meddling(key: Key, document: Any, *, etag: str) -> Written:
-        return replace(key, {**document, "meddled": True}, etag=etag)
-
-    instead(retiree, "replace", meddling)
+    replace = meddled_with(retiree)
     retiree.world.calm.retirements.undo("sim")
     retiree.tick()
     for _ in range(5):
@@ -303,12 +309,7 @@ def test_a_restore_of_something_else_keeps_the_place(mode: str) -> None:
     """By name as by undo: what stood there is put back, and the next restore is right."""
     retiree = archived(1, mode, documents=6)
     out(retiree)
-    replace = retiree.world.source.replace
-
-    def meddling(key: Key, document: Any, *, etag: str) -> Written:
-        return replace(key, {**document, "meddled": True}, etag=etag)
-
-    instead(retiree, "replace", meddling)
+    replace = meddled_with(retiree)
     with pytest.raises(Differs, match="put back"):
         Restoration(retiree.world.ports).many("sim", Wanted(), execute=True)
     retiree.owners.check()
