@@ -372,6 +372,29 @@ class Pointers(Protocol):
         """
         ...
 
+    def put_answering(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        """Replace each announcement by its pointer; the keys under which these now stand.
+
+        It creates nothing: an announcement that was withdrawn meanwhile stays withdrawn.
+        """
+        ...
+
+    def begin(self, source: str, now_s: float) -> float:
+        """Mark that documents of this source are going to be removed; since when it is marked.
+
+        The mark is written once, before the first announcement, and nothing removes it.
+        """
+        ...
+
+    def begun_s(self, source: str) -> float | None:
+        """Since when documents of this source may have been removed; None if none ever were.
+
+        None is also the answer of an index that was lost, and of another account's. A reader may
+        go by None for `UNBEGUN_KNOWN_S` from the moment it asked. Zero: there are pointers and no
+        mark, as an older Ebb left them.
+        """
+        ...
+
     def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
         """Remove each pointer that still stands as given; others stay."""
         ...

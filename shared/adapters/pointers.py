@@ -18,7 +18,7 @@ from azure.data.tables import TableServiceClient
 
 from shared.adapters.keys import key as spelt
 from shared.adapters.records import packed, unpacked
-from shared.adapters.tables import OPERATIONS_MAX, Row, Table, Write, stored
+from shared.adapters.tables import AFTER_BAR, OPERATIONS_MAX, Row, Table, Write, stored
 from shared.domain.pointers import Key, Pointer
 from shared.errors import Conflict, TransientError
 
@@ -26,6 +26,9 @@ from shared.errors import Conflict, TransientError
 # that hold nobody up give the fullest transactions: a slice's pointers share sixteen partitions.
 PARTITIONS = 16
 ROUNDS_MAX = 20  # each lost round is another writer's success; more than a few never happened
+
+BAR = "|"
+_MARK = "begun"
 
 T = TypeVar("T")
 
@@ -50,6 +53,23 @@ class TablePointers:
         for name, batch in _batches(source, pointers):
             standing |= self._put(source, name, batch)
         return frozenset(standing)
+
+    def put_answering(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        standing: set[Key] = set()
+        for name, batch in _batches(source, pointers):
+            standing |= self._settled(source, partial(self._put_answering, source, name, batch))
+        return frozenset(standing)
+
+    def begin(self, source: str, now_s: float) -> float:
+        return self._settled(source, partial(self._begin, source, now_s))
+
+    def begun_s(self, source: str) -> float | None:
+        mark = self._mark(source)
+        if mark is not None:
+            return mark
+        partitions = f"{spelt(source)}{BAR}"
+        unmarked = self._table.any_in(partitions, spelt(source) + AFTER_BAR, thing=_thing(source))
+        return 0.0 if unmarked else None
 
     def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
         for name, batch in _batches(source, pointers):
@@ -82,6 +102,34 @@ class TablePointers:
                 writes.append(_write(place, pointer, row.version if row else "", thing))
         self._table.submit(name, writes, thing=thing)
         return standing
+
+    def _put_answering(self, source: str, name: str, batch: Mapping[Key, Pointer]) -> set[Key]:
+        thing = _thing(source)
+        standing: set[Key] = set()
+        writes: list[Write] = []
+        for key, pointer in batch.items():
+            place = _place(source, key)
+            row = self._row(source, place)
+            found = None if row is None else _pointer(row, thing)
+            if row is None or not pointer.may_answer(found):
+                continue
+            standing.add(key)
+            if found != pointer:
+                writes.append(_write(place, pointer, row.version, thing))
+        self._table.submit(name, writes, thing=thing)
+        return standing
+
+    def _begin(self, source: str, now_s: float) -> float:
+        mark, thing = self._mark(source), _thing(source)
+        if mark is not None:
+            return mark
+        new = stored(_MARK, thing, {"since_s": now_s}, "")
+        self._table.submit(_marked(source), [new], thing=thing)
+        return now_s
+
+    def _mark(self, source: str) -> float | None:
+        row = self._table.get(_marked(source), _MARK, thing=_thing(source))
+        return None if row is None else float(row.properties["since_s"])
 
     def _withdraw(self, source: str, name: str, batch: Mapping[Key, Pointer]) -> None:
         thing = _thing(source)
@@ -120,10 +168,15 @@ class TablePointers:
         return self._table.get(place.partition, place.row, thing=_thing(source))
 
 
+def _marked(source: str) -> str:
+    """The partition of a source's mark; no hash leads there."""
+    return f"{spelt(source)}{BAR}{_MARK}"
+
+
 def _place(source: str, key: Key) -> _Place:
     digest = hashlib.sha256(json.dumps(key).encode()).digest()
     return _Place(
-        partition=f"{spelt(source)}|{digest[0] % PARTITIONS:x}",
+        partition=f"{spelt(source)}{BAR}{digest[0] % PARTITIONS:x}",
         row=urlsafe_b64encode(digest).decode().rstrip("="),
     )
 

@@ -100,6 +100,18 @@ class Table:
             for entity in entities:
                 yield _row(entity)
 
+    def any_in(self, low: str, high: str, *, thing: str) -> bool:
+        """Whether a row stands in a partition with low <= its key < high."""
+        with translated("reading", thing), suppress(ResourceNotFoundError):
+            entities = self._client.query_entities(
+                "PartitionKey ge @low and PartitionKey lt @high",
+                parameters={"low": low, "high": high},
+                select=["PartitionKey", "RowKey"],
+                results_per_page=1,
+            )
+            return next(iter(entities), None) is not None
+        return False
+
     def submit(self, partition: str, writes: Sequence[Write], *, thing: str) -> tuple[str, ...]:
         """All writes or none, in one call; the new versions in order."""
         check_size(writes, thing=thing)

@@ -113,7 +113,7 @@ class Deleting:
         if not present:
             return frozenset()
         pointers = {key: item.pointer for key, item in present.items()}
-        return self._pointers.put(self._field.name, pointers)
+        return self._pointers.put_answering(self._field.name, pointers)
 
     def _looked_for(self, meant: Mapping[Key, Item]) -> Outcomes:
         """What is not there any more as it was archived.

@@ -22,6 +22,12 @@ RETURNING = "ebb_returning"
 MISSING_VALUE: dict[str, Any] = {}
 """What stands in a partition key for a value that the document does not have."""
 
+UNBEGUN_KNOWN_S = 5.0
+"""How long a reader may go on believing that nothing of a source was ever removed."""
+
+BEGUN_WAIT_S = 15.0
+"""From the mark to the first removal: every reader has asked again by then, with slow clocks."""
+
 Key = tuple[str, str]
 """A document's partition key as a JSON list, and its id: what names it within its source."""
 
@@ -69,6 +75,10 @@ class Pointer:
     def announced(self) -> Pointer:
         """The same before anybody may go by it: an owner's deletion finds it and marks it."""
         return replace(self, rows=0)
+
+    def may_answer(self, stands: Pointer | None) -> bool:
+        """Whether it may stand in the place of what stands: its own announcement, or itself."""
+        return stands is not None and stands in {self, self.announced()}
 
     def yields_to(self, other: Pointer) -> bool:
         """Whether another may stand in its place.

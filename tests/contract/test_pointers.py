@@ -209,3 +209,61 @@ def test_a_withdrawal_that_races_with_puts_takes_only_its_own(rooms: Rooms) -> N
 
     assert not [each for each in raced(act) if each is not None]
     assert {index.find(SOURCE, key) for key in keys(20)} == {a_pointer(6)}
+
+
+def test_a_pointer_answers_only_in_its_announcements_place(rooms: Rooms) -> None:
+    """Never where nothing stands: a worker that slept would bring back what was withdrawn."""
+    index = rooms.pointers()
+    announced, nobody, marked, later, standing = keys(5)
+    mine = a_pointer(5)
+    index.put(SOURCE, dict.fromkeys((announced, marked), mine.announced()))
+    index.delete(SOURCE, marked)
+    index.put(SOURCE, {later: a_pointer(6), standing: mine})
+    asked = dict.fromkeys((announced, nobody, marked, later, standing), mine)
+    assert index.put_answering(SOURCE, asked) == {announced, standing}
+    assert index.put_answering(SOURCE, asked) == {announced, standing}
+    assert index.find(SOURCE, announced) == mine
+    assert index.find(SOURCE, nobody) is None
+    assert index.find(SOURCE, marked) == replace(mine.announced(), deleted=True)
+    assert index.find(SOURCE, later) == a_pointer(6)
+    assert index.put_answering(SOURCE, {}) == frozenset()
+
+
+def test_many_announcements_are_replaced_at_once(rooms: Rooms) -> None:
+    """More than a transaction takes."""
+    index = rooms.pointers()
+    given = dict.fromkeys(keys(250), a_pointer())
+    index.put(SOURCE, {key: each.announced() for key, each in given.items()})
+    assert index.put_answering(SOURCE, given) == set(given)
+    assert {index.find(SOURCE, key) for key in given} == {a_pointer()}
+
+
+def test_a_source_is_marked_once_before_anything_is_removed(rooms: Rooms) -> None:
+    """The first time counts, of each source its own, and withdrawing takes no mark away."""
+    index = rooms.pointers()
+    (key,) = keys(1)
+    assert index.begun_s(SOURCE) is None
+    assert index.begin(SOURCE, 1_700_000_000.5) == 1_700_000_000.5
+    assert index.begin(SOURCE, 1_800_000_000.0) == 1_700_000_000.5
+    index.put(SOURCE, {key: a_pointer()})
+    index.withdraw(SOURCE, {key: a_pointer()})
+    assert index.begun_s(SOURCE) == 1_700_000_000.5
+    assert index.begun_s("appdb/record") is None
+    assert index.begun_s("appdb/records2") is None
+
+
+def test_pointers_without_a_mark_count_as_begun(rooms: Rooms) -> None:
+    """An older Ebb marked nothing: its readers must not be answered that nothing was removed."""
+    index = rooms.pointers()
+    (key,) = keys(1)
+    index.put(SOURCE, {key: a_pointer()})
+    assert index.begun_s(SOURCE) == 0.0
+    assert index.begun_s("appdb/record") is None
+    assert index.begin(SOURCE, 5.0) == 5.0
+
+
+def test_of_racing_marks_one_stands(rooms: Rooms) -> None:
+    """Everybody is told the same moment."""
+    index = rooms.pointers()
+    outcomes = raced(lambda n: index.begin(SOURCE, 1_000.0 + n))
+    assert set(outcomes) == {index.begun_s(SOURCE)}

@@ -60,8 +60,14 @@ class Chaos:
     storm_until_s: float = float("-inf")
     kill_at: int | None = None
     """The number of the call that kills its caller, where one is to be killed for certain."""
+    freeze: float = 0.0
+    """How likely its caller is frozen at a call, with its process, and wakes much later."""
+    freeze_at: int | None = None
+    """The number of the call at which its caller is frozen for certain."""
     now_s: Callable[[], float] = lambda: 0.0
     nested: Callable[[], None] = lambda: None
+    frozen: Callable[[], None] = lambda: None
+    """What the others do while somebody is frozen."""
     actors: list[Actor] = field(default_factory=list)
     """Who is at work, the innermost last."""
     asking: list[Callable[[str, Actor, Query], None]] = field(default_factory=list)
@@ -96,6 +102,11 @@ class Chaos:
         self.trace.append(f"{self.now_s():.1f} {name}")
         if self.depth < DEPTH_MAX and self.likely(self.interleave, "interleave"):
             self.meanwhile()
+        if self.calls + 1 == self.freeze_at or (
+            self.depth == 0 and self.likely(self.freeze, "freeze")
+        ):
+            self.freeze_at = None
+            self.meanwhile(self.frozen)
         self._maybe_die(f"before {name}")
         if self.likely(self.fail, "fail"):
             raise TransientError(f"{name}: the sandbox was busy")
@@ -105,12 +116,12 @@ class Chaos:
         if self.likely(self.lose, "lost reply"):
             raise TransientError(f"{name}: the reply was lost")
 
-    def meanwhile(self) -> None:
+    def meanwhile(self, others: Callable[[], None] | None = None) -> None:
         """Whoever is at this call stands still, and others go on."""
         self.depth += 1
         began_s = self.now_s()
         try:
-            self.nested()
+            (others or self.nested)()
         finally:
             self.depth -= 1
             for actor in self.actors[-1:]:

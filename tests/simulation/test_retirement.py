@@ -11,12 +11,12 @@ import pytest
 
 from shared.application import retiring
 from shared.domain import retirement as domain
-from shared.domain.pointers import Key
-from shared.domain.retirement import RetirementState
+from shared.domain.pointers import BEGUN_WAIT_S, Key
+from shared.domain.retirement import Direction, RetirementState
 from shared.domain.slices import MigrationState
 from shared.ports import Written
 from tests.simulation.people import archives
-from tests.simulation.retirees import MODES, Retiree, archived, check_restored, simulated
+from tests.simulation.retirees import FROZEN_S, MODES, Retiree, archived, check_restored, simulated
 from tests.simulation.runs import DAY_S, SPEC, TICK_S
 
 SEAT_S = 50.0  # longer than a dead worker's seat
@@ -153,3 +153,40 @@ def _archived_in(retiree: Retiree, folder: str) -> set[str]:
         .column("id")
         .to_pylist()
     }
+
+
+def frozen_at(call: int) -> Retiree | None:
+    """A worker sleeps at this call of its removal; all is removed, undone, and then it wakes."""
+    retiree = archived(2, "delete", documents=4)
+    world = retiree.world
+    world.calm.retirements.execute("sim", {})
+    world.clock.advance(BEGUN_WAIT_S)
+    retiree.tick()
+
+    slept: list[float] = []
+
+    def others() -> None:
+        slept.append(FROZEN_S)
+        world.clock.advance(FROZEN_S)
+        retiree.finish()
+        world.calm.retirements.undo("sim")
+        retiree.finish()
+        check_restored(retiree)
+
+    world.chaos.frozen = others
+    world.chaos.freeze_at = world.chaos.calls + call
+    retiree.deliver()
+    return retiree if slept else None
+
+
+def test_a_worker_frozen_at_every_single_call_wakes_to_no_harm() -> None:
+    """It slept while others removed and a person undid: afterwards no pointer answers."""
+    for call in range(1, KILLS_MAX, 2):  # every other count is an answer
+        retiree = frozen_at(call)
+        if retiree is None:
+            break
+        assert retiree.world.ports.ledger.retirement("sim").direction is Direction.RESTORE  # type: ignore[union-attr]
+        retiree.finish()
+        retiree.owners.check()
+        check_restored(retiree)
+    assert call > 20

@@ -75,7 +75,7 @@ class Doing:
         if stands is None or stands["_etag"] != place.pointer.etag:
             pointers.withdraw(SOURCE, {place.key: announced})
             return
-        if not pointers.put(SOURCE, {place.key: place.pointer}):
+        if not pointers.put_answering(SOURCE, {place.key: place.pointer}):
             return
         if source.remove(place.key, etag=place.pointer.etag).fate is not Fate.DONE:
             pointers.withdraw(SOURCE, {place.key: place.pointer})

@@ -176,6 +176,10 @@ class GatedPointers(MemoryPointers):
         self._gate()
         return super().put(source, pointers)
 
+    def put_answering(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        self._gate()
+        return super().put_answering(source, pointers)
+
     def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
         self._gate()
         super().withdraw(source, pointers)

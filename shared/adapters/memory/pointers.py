@@ -14,6 +14,7 @@ class MemoryPointers:
 
     def __init__(self) -> None:
         self.standing: dict[tuple[str, Key], Pointer] = {}
+        self.begun: dict[str, float] = {}
         self._lock = RLock()
 
     def find(self, source: str, key: Key) -> Pointer | None:
@@ -27,6 +28,25 @@ class MemoryPointers:
             }
             self.standing.update({(source, key): pointers[key] for key in may_stand})
             return frozenset(may_stand)
+
+    def put_answering(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
+        with self._lock:
+            may_stand = {
+                key
+                for key, pointer in pointers.items()
+                if pointer.may_answer(self.standing.get((source, key)))
+            }
+            self.standing.update({(source, key): pointers[key] for key in may_stand})
+            return frozenset(may_stand)
+
+    def begin(self, source: str, now_s: float) -> float:
+        with self._lock:
+            return self.begun.setdefault(source, now_s)
+
+    def begun_s(self, source: str) -> float | None:
+        with self._lock:
+            unmarked = 0.0 if any(name == source for name, _ in self.standing) else None
+            return self.begun.get(source, unmarked)
 
     def withdraw(self, source: str, pointers: Mapping[Key, Pointer]) -> None:
         with self._lock:
