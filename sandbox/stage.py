@@ -56,6 +56,8 @@ class SandboxOptions:
     with_logs: bool = True
     # Log Analytics takes 20 seconds to three minutes, by Microsoft's own account.
     logs_lag_s: float = 180.0
+    # Azure Cosmos DB gives a token with a last page that is full, and an empty page behind it.
+    full_last_page_has_token: bool = True
     with_storage: bool = True
     # None: no Data Factory. Loading its expression engine takes some four seconds.
     factory: Conduct | None = None
@@ -139,7 +141,7 @@ def start_sandbox(options: SandboxOptions | None = None) -> Iterator[Sandbox]:
     node_modules = chosen.node_modules or find_node_modules()
     with Processes(chosen.scratch_dir) as processes:
         certificates = make_certificates(processes.scratch_dir)
-        backing = _start_backing(processes, node_modules)
+        backing = _start_backing(processes, node_modules, chosen)
         meter_secrets = Secrets(
             cosmos_key=base64.b64encode(secrets.token_bytes(64)).decode(),
             identity_header=secrets.token_hex(16),
@@ -223,10 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _start_backing(processes: Processes, node_modules: Path) -> Child:
+def _start_backing(processes: Processes, node_modules: Path, options: SandboxOptions) -> Child:
     server = Path(__file__).parent / "cosmos" / "server.js"
+    switches = {"fullLastPageHasToken": options.full_last_page_has_token}
+    heap = f"--max-old-space-size={NODE_HEAP_MB}"
     return processes.start(
-        "cosmos", ["node", f"--max-old-space-size={NODE_HEAP_MB}", str(server), str(node_modules)]
+        "cosmos", ["node", heap, str(server), str(node_modules), json.dumps(switches)]
     )
 
 

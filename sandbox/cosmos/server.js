@@ -1,10 +1,12 @@
 // Starts one cosmosdb-server on a free loopback port; it meters nothing and checks no key: the meter in front does.
 //
-// usage: node server.js NODE_MODULES_DIR     (prints {"port": N}; exits when its stdin closes)
+// usage: node server.js NODE_MODULES_DIR [OPTIONS]     (prints {"port": N}; exits when its stdin closes)
+// OPTIONS is JSON, by default {"fullLastPageHasToken": true}.
 "use strict";
 
 const path = require("path");
 
+const options = { fullLastPageHasToken: true, ...JSON.parse(process.argv[3] || "{}") };
 const modules = path.resolve(process.argv[2] || "node_modules");
 const server_lib = path.join(modules, "@vercel", "cosmosdb-server", "lib");
 const query_lib = path.dirname(
@@ -253,7 +255,9 @@ helpers.paginate = (rows, maxItemCount, continuation, getRid, ...orders) => {
     loaded += known.has(rid) ? known.get(rid).bytes : 0;
     if (item !== undefined) result.push(item);
   }
-  const more = end < rows.length && end > start;
+  // Azure Cosmos DB has not looked behind a page that is full: it gives a token, and the next page is empty.
+  const unseen = options.fullLastPageHasToken && matched === null && end - start === maxItemCount;
+  const more = (end < rows.length || unseen) && end > start;
   return { result, loaded, continuation: more ? placeAfter(rows, end, getRid, orders) : null };
 };
 

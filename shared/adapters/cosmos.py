@@ -14,7 +14,7 @@ from azure.cosmos import ContainerProxy, CosmosClient
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.documents import ConnectionPolicy
 
-from shared.adapters.cosmos_errors import CHARGE, translated
+from shared.adapters.cosmos_errors import CHARGE, CONTINUATION, translated
 from shared.adapters.cosmos_items import CosmosItems
 from shared.domain.pointers import Key
 from shared.domain.slices import FeedRange
@@ -172,10 +172,10 @@ class CosmosSource:
     def _page(
         self, doing: str, select: str, query: Query, continuation: str | None, limit: int
     ) -> Page:
-        charges: list[float] = []
+        answers: list[Mapping[str, str]] = []
 
         def hook(headers: Mapping[str, str], _body: Any) -> None:
-            charges.append(float(headers.get(CHARGE, 0.0)))
+            answers.append(headers)
 
         text, parameters = _sql(select, query)
         with translated(f"{doing} {self._name}"):
@@ -187,8 +187,12 @@ class CosmosSource:
                 response_hook=hook,
             ).by_page(continuation)
             items: Sequence[Any] = list(next(pages, ()))
-        after = getattr(pages, "continuation_token", None)
-        return Page(items=items, ru=sum(charges), continuation=after)
+        # Not `pages.continuation_token`: behind an empty page that is still the one sent, and
+        # otherwise it is read from headers that all threads of a client share. The SDK writes
+        # where to go on into the very headers that it gave the hook last.
+        after = answers[-1].get(CONTINUATION) if answers else None
+        ru = sum(float(each.get(CHARGE, 0.0)) for each in answers)
+        return Page(items=items, ru=ru, continuation=after or None)
 
 
 def _span(token: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from shared.errors import EbbError, NotFound, PermanentError, Throttled, Transie
 
 RETRY_AFTER_DEFAULT_S = 1.0
 CHARGE = "x-ms-request-charge"
+CONTINUATION = "x-ms-continuation"
 _TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
 
 

@@ -9,6 +9,7 @@ from shared.application.pacer import Pacer
 from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
 from shared.domain.receipt import Row
 from shared.domain.slices import Progress
+from shared.errors import TransientError
 from shared.ports import Page, Query, Source
 
 PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
@@ -18,14 +19,22 @@ PAGE_SPAN_S = 0.25  # a page costs about this much of the budget: a second's use
 
 
 def items(ask: Callable[[str | None], Page]) -> Iterator[Any]:
-    """Everything on all pages; `ask` fetches the one that a continuation leads to."""
+    """Everything on all pages; `ask` fetches the one that a continuation leads to.
+
+    A page that holds nothing and leads to itself would be asked for ever: that is refused.
+    """
     continuation: str | None = None
     while True:
         page = ask(continuation)
         yield from page.items
-        continuation = page.continuation
-        if continuation is None:
+        if page.continuation is None:
             return
+        if page.continuation == continuation and not page.items:
+            raise TransientError(
+                "reading page by page: an empty page came with the continuation that had asked "
+                "for it; the read will be tried again from its beginning"
+            )
+        continuation = page.continuation
 
 
 def documents_of(

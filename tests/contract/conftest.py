@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.azurite import start_azurite
+from sandbox.cosmos.headers import garbled_headers
 from sandbox.processes import Processes, find_node_modules
 from tests.contract.rooms import AzuriteRooms, Clients, MemoryRooms, Rooms
 
@@ -26,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _turn(name: str) -> int:
     return {FIRST: 0, LAST: 2}.get(name, 1)
+
+
+@pytest.fixture(autouse=True)
+def _another_threads_headers() -> Iterator[None]:
+    """No test may rely on the headers that all threads of a Cosmos client share."""
+    with garbled_headers():
+        yield
 
 
 @pytest.fixture(scope="session")

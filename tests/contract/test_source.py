@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Any, Protocol
 
 import pytest
@@ -19,6 +19,7 @@ from sandbox.cosmos.faults import Fault
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 from shared.adapters.cosmos import CosmosSources
 from shared.adapters.memory import MemoryClock
+from shared.application.paging import items
 from shared.domain.pointers import Key
 from shared.domain.slices import Extent, FeedRange, Window
 from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
@@ -28,6 +29,7 @@ from tests.sandbox.clients import container_of
 from tests.simulation.sources import MemorySource, PagedSource
 
 PARTITIONS = 2
+PAGES_MAX = 100  # more than any test here has documents
 BASE_S = 1_700_000_000
 ODD_IDS = ("A", "Z", "a", "zz", "é", "ü", "~", "ー")
 WHERE = "c.kind = 'even'"
@@ -173,12 +175,13 @@ def counted(source: Source, queries: list[Query]) -> int:
 
 def paged(source: Source, query: Query, *, limit: int = 3) -> Iterator[Page]:
     continuation: str | None = None
-    while True:
+    for _ in range(PAGES_MAX):
         page = source.documents(query, continuation=continuation, limit=limit)
         yield page
         continuation = page.continuation
         if continuation is None:
             return
+    raise AssertionError(f"{PAGES_MAX} pages and no end")
 
 
 def given(source: Source, queries: list[Query]) -> list[Mapping[str, Any]]:
@@ -250,6 +253,30 @@ def test_an_empty_window_is_one_empty_page(house: House) -> None:
         assert page.ru > 0
         assert house.source.count(query).value == 0
         assert house.source.count(query).ru > 0
+
+
+def test_behind_a_full_last_page_an_empty_one_ends_the_reading(house: House) -> None:
+    """A page that is exactly full leads on; the page behind it holds nothing and leads nowhere."""
+    house.fill(some(24))
+    for query in over(house.source):
+        number = house.source.count(query).value or 0
+        assert number > 0
+        pages = list(paged(house.source, query, limit=1))
+        assert [len(page.items) for page in pages] == [1] * number + [0]
+        assert pages[-1].ru > 0
+
+
+def test_every_identity_is_listed_once_where_the_last_page_is_full(house: House) -> None:
+    """Listing ends as reading does."""
+    house.fill(some(24))
+    source = house.source
+    for query in over(source):
+
+        def ask(continuation: str | None, query: Query = query) -> Page:
+            return source.identities(query, continuation=continuation, limit=1, paths=("/pk",))
+
+        listed = [each["id"] for each in islice(items(ask), 25)]
+        assert len(listed) == len(set(listed)) == source.count(query).value
 
 
 def test_documents_come_whole(house: House) -> None:

@@ -49,6 +49,8 @@ class MemorySource:
     etags: int = 0
     missing: bool = False
     hook: Callable[[Query, int, int], Page] | None = None
+    full_last_page_has_token: bool = True
+    """As the real one, which has not looked behind a full page; the page behind it is empty."""
 
     def put(self, document_id: str, *, ts: int, body: Any) -> None:
         self.etags += 1
@@ -152,7 +154,8 @@ class MemorySource:
         given = behind[:limit]
         items = [dict(each) for _, each in given]
         ru = self._charged(RU_PER_COUNT + self.ru_per_read * len(items))
-        more = len(behind) > limit
+        unseen = self.full_last_page_has_token and bool(given)
+        more = len(behind) > limit or (unseen and len(given) == limit)
         return Page(items=items, ru=ru, continuation=str(given[-1][0]) if more else None)
 
     def _within(self, query: Query) -> list[dict[str, Any]]:
