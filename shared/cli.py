@@ -137,6 +137,16 @@ def _add_retire(commands: Any) -> None:
         metavar="WHY",
         help="remove although the spec declares consumers of the change feed; WHY is kept",
     )
+    retire.add_argument(
+        "--accept-write-regions",
+        metavar="WHY",
+        help="remove although the account takes writes in several regions; WHY is kept",
+    )
+    retire.add_argument(
+        "--accept-index",
+        metavar="WHY",
+        help="go on although the look-up index is not whole; WHY is kept",
+    )
 
 
 def _add_read(commands: Any) -> None:

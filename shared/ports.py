@@ -159,6 +159,10 @@ class Sources(Protocol):
 
     def open(self, database: str, container: str) -> Source: ...
 
+    def write_regions(self) -> tuple[str, ...]:
+        """The regions in which the account takes writes now, asked anew; it costs nothing."""
+        ...
+
 
 class BlobWriter(Protocol):
     """A blob being written, in bounded memory; nobody sees it before `commit`."""

@@ -54,6 +54,11 @@ class CosmosSources:
             proxy = client.get_database_client(database).get_container_client(container)
         return CosmosSource(proxy, f"{database}/{container}")
 
+    def write_regions(self) -> tuple[str, ...]:
+        with translated(f"asking account {self.account} for its write regions"):
+            found = self._connected().get_database_account().WritableLocations
+        return tuple(sorted(str(each["name"]) for each in found))
+
     def _connected(self) -> CosmosClient:
         with self._lock:
             if self._client is None:

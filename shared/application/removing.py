@@ -18,7 +18,7 @@ from shared.application.shelf import Item
 from shared.domain.canonical import canonical_document, digest
 from shared.domain.guards import guard_for, is_guard
 from shared.domain.halts import Halt, Halting
-from shared.domain.pointers import Key, Pointer, pointer_in, with_pointer
+from shared.domain.pointers import Key, Pointer, is_trace, pointer_in, with_pointer
 from shared.domain.retirement import Outcome
 from shared.domain.slices import Extent
 from shared.domain.spec import MigrationSpec
@@ -219,20 +219,27 @@ class Undoing:
         return self._by_what_stands(item, stands)
 
     def _not_ours(self, item: Item, pointer: Pointer | None) -> Outcome:
-        """Never removed, or deleted by its owner since: at most traces of an attempt are left."""
+        """Never removed, brought back before, or deleted by its owner since.
+
+        Each of these leaves a trace, in the index or in the source. A document without any was
+        never there, or the index has lost it: the count of such documents shows which.
+        """
         field, key = self._field, item.row.key
         self._withdraw(item.pointer.announced(), key)
         begun = item.index >= field.noted
-        if not begun and (pointer is None or not pointer.deleted):
+        traced = pointer is not None and is_trace(pointer)
+        if traced and not begun and not (pointer and pointer.deleted):
             return Outcome.GONE
         stands = field.find(key)
         if stands is None:
-            return Outcome.GONE
+            return Outcome.GONE if traced else Outcome.UNTRACED
         if is_guard(stands) and pointer_in(stands) == item.pointer:
             field.write(lambda: field.source.remove(key, etag=stands["_etag"]))
             return Outcome.GONE
         if begun:
             self._rewritten_if_untouched(item, stands)
+        if not traced and not begun and _digest(stands) == item.row.sha256:
+            return Outcome.MOVED
         return Outcome.CHANGED
 
     def _by_what_stands(self, item: Item, stands: Document | None) -> Outcome:

@@ -18,8 +18,9 @@ from shared.application.restoring import Outcome, Restoring
 from shared.application.shelf import Item, opened, receipts, rows_promised
 from shared.application.visiting import Visitor
 from shared.domain.addresses import why_unaddressable
-from shared.domain.pointers import Pointer, pointer_in
+from shared.domain.pointers import Pointer, is_trace, pointer_in
 from shared.domain.receipt import Promise, Row, read_receipt, receipt_name
+from shared.domain.retirement import Direction, removal_id
 from shared.domain.slices import Extent
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import Refused
@@ -61,6 +62,8 @@ class Restored:
     """Of those, the ones that the index says Ebb removed; with stubs, the source decides."""
     elsewhere: int = 0
     """Those for which the index names another migration's archive."""
+    untraced: int = 0
+    """Removed, and neither the index nor the source knows anything of them."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome | None) -> None:
@@ -81,6 +84,7 @@ class Restored:
             "left_alone_standing": self.outcomes[Outcome.STANDS],
             "left_alone_deleted": self.outcomes[Outcome.DELETED],
             "left_alone_elsewhere": self.elsewhere,
+            "lost_from_index": self.untraced,
         }
 
 
@@ -134,6 +138,7 @@ class _Errand:
     def __init__(self, ports: Ports, name: str) -> None:
         spec: MigrationSpec = parse_spec(ports.ledger.migration(name).spec_text)
         self._ports = ports
+        self._name = name
         self._spec = spec
         self._archive: Archive = ports.archives.open(spec.sink.container, spec.sink.prefix)
         self._source = ports.sources.open(spec.source.database, spec.source.container)
@@ -169,7 +174,10 @@ class _Errand:
         report.meant += len(rows)
         keys = {row.key for row in rows}
         if not self._stubs:
-            points = {row: self._answering(row) for row in rows}
+            points = {row: self._pointer(row) for row in rows}
+            if report.execute and len(rows) == promise.documents:
+                report.untraced += self._untraced(promise.extent.slice_id, points)
+            points = {row: _answering(pointer) for row, pointer in points.items()}
             keys = {row.key for row, pointer in points.items() if self._is_own(row, pointer)}
             report.removed += len(keys)
             report.elsewhere += sum(map(self._is_anothers, points.values()))
@@ -207,7 +215,8 @@ class _Errand:
             return self._restoring.removed(item.row.key, item.pointer, item.document)
         stands = self._ask(lambda: self._source.find(item.row.key)).document
         if stands is None:
-            return None if self._is_anothers(self._answering(item.row)) else Outcome.DELETED
+            others = self._is_anothers(_answering(self._pointer(item.row)))
+            return None if others else Outcome.DELETED
         if pointer_in(stands) != item.pointer:
             return Outcome.STANDS
         return self._restoring.stubbed(item.row.key, stands, item.document)
@@ -216,9 +225,22 @@ class _Errand:
     def _stubs(self) -> bool:
         return self._spec.retire == "stub"
 
-    def _answering(self, row: Row) -> Pointer | None:
-        points = self._ports.pointers.find(self._spec.source.name, row.key)
-        return points if points is not None and points.answers else None
+    def _pointer(self, row: Row) -> Pointer | None:
+        return self._ports.pointers.find(self._spec.source.name, row.key)
+
+    def _untraced(self, slice_id: str, points: Mapping[Row, Pointer | None]) -> int:
+        """How many more than an undo may miss have left no trace; see `Removal.untraced_max`."""
+        removing = removal_id(Direction.REMOVE, slice_id)
+        removed = self._ports.ledger.removal(self._name, removing)
+        blank = [row for row, found in points.items() if found is None or not is_trace(found)]
+        if removed is None or len(points) - len(blank) >= removed.moved:
+            return 0
+        named = (row for row in blank if not why_unaddressable(row.key))
+        unknown = sum(1 for row in named if self._find(row) is None)
+        return max(0, unknown - (len(points) - removed.moved - removed.unaddressable))
+
+    def _find(self, row: Row) -> Mapping[str, Any] | None:
+        return self._ask(lambda: self._source.find(row.key)).document
 
     def _is_own(self, row: Row, points: Pointer | None) -> bool:
         if points is None or self._is_anothers(points):
@@ -233,3 +255,7 @@ class _Errand:
         if extent is None:
             raise ValueError("asking the source before a slice is known")
         return self._visitor.at(extent, lambda pacer: pacer.call(question))
+
+
+def _answering(pointer: Pointer | None) -> Pointer | None:
+    return pointer if pointer is not None and pointer.answers else None

@@ -57,7 +57,9 @@ from shared.ports import RETIRE_QUEUE, Archive, Change, Protection
 
 GATE_PROTECTION = "protection"
 GATE_CHANGE_FEED = "change_feed"
-OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED)
+GATE_WRITE_REGIONS = "write_regions"
+GATE_INDEX = "index"
+OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED, GATE_WRITE_REGIONS, GATE_INDEX)
 WAITING_MAX = 200  # open in all: those in their grace period hold nobody else up
 OPEN_MAX = 24  # planned ahead of the workers, as for copying
 LOOKED_THROUGH_MAX = 100  # done slices of one tick; empty ones need no removal
@@ -188,6 +190,7 @@ class Retirements:
                 f"removed:{lines}"
             )
         now_s = self._ports.clock.now_s()
+        self._mark_index(name, assessment.mode, now_s)
         begun = Retirement(
             migration=name,
             mode=assessment.mode,
@@ -203,6 +206,12 @@ class Retirements:
             changed_at_s=now_s,
         )
         return self._put(begun)
+
+    def _mark_index(self, name: str, mode: str, now_s: float) -> None:
+        """Readers learn that documents will go before the first one does."""
+        if mode == "delete":
+            spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+            self._ports.pointers.begin(spec.source.name, now_s)
 
     def undo(self, name: str) -> Retirement:
         """Turn round: what was removed is restored, slice by slice; the archive stays."""
@@ -293,6 +302,12 @@ class _Gates:
             self._gate(
                 GATE_CHANGE_FEED, self._change_feed(), "no consumer of the change feed is declared"
             ),
+            self._gate(
+                GATE_WRITE_REGIONS,
+                write_regions_fault(self._ports.sources.write_regions()),
+                "the account takes writes in one region",
+            ),
+            self._gate(GATE_INDEX, self._index(), "the look-up index is there"),
         )
 
     def _gate(self, name: str, fault: str, sound: str) -> Gate:
@@ -384,6 +399,18 @@ class _Gates:
         except NotFound as error:
             return str(error)
 
+    def _index(self) -> str:
+        """Whether the index still knows of what any migration removed from this source."""
+        source = self._spec.source.name
+        if self._ports.pointers.begun_s(source) is not None:
+            return ""
+        for each in self._ports.ledger.migrations():
+            retirement = self._ports.ledger.retirement(each.name)
+            same = parse_spec(each.spec_text).source.name == source
+            if same and retirement is not None and is_index_lost(retirement, None):
+                return index_fault(source, each.name)
+        return ""
+
     def _change_feed(self) -> str:
         if not self._spec.source.change_feed_consumers:
             return ""
@@ -392,6 +419,32 @@ class _Gates:
             "stubs as changes, and never sees deletions — make sure that each of them can bear "
             'it, then say so: --accept-change-feed "why"'
         )
+
+
+def write_regions_fault(regions: tuple[str, ...]) -> str:
+    """Empty with one: a condition on `_etag` holds in one region, and a deletion wins in all."""
+    if len(regions) <= 1:
+        return ""
+    return (
+        f"the account takes writes in {', '.join(regions)}; an update that was answered in another "
+        "region than Ebb's, and not replicated yet, would lose to Ebb's removal and be gone "
+        "everywhere — turn multi-region writes off, or, if the business writes in Ebb's region "
+        'only, say so: --accept-write-regions "why"'
+    )
+
+
+def is_index_lost(retirement: Retirement, begun_s: float | None) -> bool:
+    """Whether it removed what the index must know of, and the index knows nothing."""
+    removed = retirement.documents_removed > retirement.documents_restored
+    return begun_s is None and retirement.mode == "delete" and removed
+
+
+def index_fault(source: str, name: str) -> str:
+    return (
+        f"{name} removed documents of {source}, and the look-up index knows nothing of that "
+        "source: it was lost, or this app uses another storage account for its state — restore "
+        f"the account, or rebuild the index: ebb reindex {name}"
+    )
 
 
 def protection_fault(protection: Protection) -> str:

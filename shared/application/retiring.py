@@ -17,18 +17,24 @@ from shared.application.dispatching import named_in
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.removing import Batch, Deleting, Field, Outcomes, Stubbing, Undoing
 from shared.application.retirements import (
+    GATE_INDEX,
     GATE_PROTECTION,
+    GATE_WRITE_REGIONS,
     dispatch_removals,
     halt_retirement,
+    index_fault,
+    is_index_lost,
     mark_removal_unsent,
     protection_fault,
     waiting_removals,
+    write_regions_fault,
 )
 from shared.application.settling import CONFLICT_WAIT_S, TRIES_MAX
 from shared.application.shelf import Item, Shelf, opened, promised
 from shared.domain.addresses import why_unaddressable
 from shared.domain.board import Activity, Seat
 from shared.domain.halts import Halt, Halting
+from shared.domain.pointers import BEGUN_WAIT_S
 from shared.domain.retirement import (
     BATCH_DOCUMENTS,
     IDLE_CLAIMS_MAX,
@@ -172,7 +178,13 @@ class Retiring:
 
     def _failed(self, errand: Errand, error: EbbError, ru: float) -> str:
         now_s = self._ports.clock.now_s()
-        failed = self._settled(errand, lambda r: r.failed(str(error), ru=ru, now_s=now_s))
+        unsound = isinstance(error, Halting) and error.halt is Halt.INDEX_INCOMPLETE
+
+        def failing(removal: Removal) -> Removal:
+            failed = removal.failed(str(error), ru=ru, now_s=now_s)
+            return failed.restarted() if unsound and self._is_restoring(errand) else failed
+
+        failed = self._settled(errand, failing)
         if failed is None:
             return f"the removal of slice {errand.slice.id} had moved on: {error}"
         name = errand.migration.name
@@ -182,6 +194,9 @@ class Retiring:
             text = f"slice {errand.slice.id} failed {failed.failures} times: {error}"
             halt_retirement(self._ports, name, Halting(Halt.REMOVAL_FAILED, text))
         return f"the removal of slice {errand.slice.id} failed: {error}"
+
+    def _is_restoring(self, errand: Errand) -> bool:
+        return errand.removal.direction is Direction.RESTORE
 
     def _settled(self, errand: Errand, change: Callable[[Removal], Removal]) -> Removal | None:
         """The removal moved on by whoever holds it; None if someone else does by now."""
@@ -225,6 +240,8 @@ class Passage:
     def run(self) -> str:
         self._check_deadly()
         self._check_protection()
+        self._check_regions()
+        self._check_index()
         promise = promised(self._archive, self._errand.slice)
         self._check_grace(promise.validated_at_s)
         removal = self._removal
@@ -255,18 +272,19 @@ class Passage:
             pacer=self._pacer,
             still_mine=self._still_mine,
             repeats=shelf.repeats(),
-            noted=self._noted_by_removing(),
+            noted=self._removed.offset if self._removed else 0,
         )
         if self._restores:
             return Undoing(field, deleted=self._errand.retirement.mode == "delete")
         return Deleting(field) if self._deletes else Stubbing(field)
 
-    def _noted_by_removing(self) -> int:
+    @cached_property
+    def _removed(self) -> Removal | None:
+        """What is being undone here."""
         if not self._restores:
-            return 0
+            return None
         removing_id = removal_id(Direction.REMOVE, self._removal.slice_id)
-        removed = self._ports.ledger.removal(self._removal.migration, removing_id)
-        return removed.offset if removed else 0
+        return self._ports.ledger.removal(self._removal.migration, removing_id)
 
     def _still_mine(self) -> Removal:
         current = self._ports.ledger.removal(self._removal.migration, self._removal.id)
@@ -282,10 +300,36 @@ class Passage:
                 "a row and moved nothing on: it stops whoever works on it; look at the app's log",
             )
 
+    def _is_opened(self, gate: str) -> bool:
+        return any(each.gate == gate for each in self._errand.retirement.overrides)
+
+    def _check_regions(self) -> None:
+        if self._restores or self._is_opened(GATE_WRITE_REGIONS):
+            return
+        fault = write_regions_fault(self._ports.sources.write_regions())
+        if fault:
+            raise Halting(Halt.GATE_CLOSED, f"removing slice {self._removal.slice_id}: {fault}")
+
+    def _check_index(self) -> None:
+        """Nothing goes before the mark that readers go by has been there for a while."""
+        if not self._deletes:
+            return
+        pointers, source = self._ports.pointers, self._errand.spec.source.name
+        retirement, now_s = self._errand.retirement, self._ports.clock.now_s()
+        since_s = pointers.begun_s(source)
+        if is_index_lost(retirement, since_s) and not self._is_opened(GATE_INDEX):
+            raise Halting(Halt.INDEX_INCOMPLETE, index_fault(source, retirement.migration))
+        seen_s = (pointers.begin(source, now_s) if since_s is None else since_s) + BEGUN_WAIT_S
+        if now_s < seen_s:
+            raise NotYet(
+                f"slice {self._removal.slice_id} waits until every reader has seen that documents "
+                "of its source are going to be removed",
+                until_s=seen_s,
+            )
+
     def _check_protection(self) -> None:
-        opened_by_hand = any(o.gate == GATE_PROTECTION for o in self._errand.retirement.overrides)
         blob = self._errand.slice.staged.blob if self._errand.slice.staged else None
-        if self._restores or opened_by_hand or blob is None:
+        if self._restores or self._is_opened(GATE_PROTECTION) or blob is None:
             return
         fault = protection_fault(self._archive.protection(blob.name))
         if fault:
@@ -305,6 +349,7 @@ class Passage:
         told = [(item.row.id, outcomes[item.row.key]) for item in items]
         noted = self._removal.noted(told, ru=self.unnoted_ru)
         self._noted_ru = self._pacer.meter.spent_ru
+        self._check_traced(noted)
         if noted.offset >= noted.documents:
             self._end(noted)
             return
@@ -315,6 +360,20 @@ class Passage:
             raise Conflict(f"noting a batch of slice {noted.slice_id}: its record was changed")
         self._removal = written
         self._go_on_or_hold()
+
+    def _check_traced(self, noted: Removal) -> None:
+        """An undo finds a trace of each document that was removed, or the index is not whole."""
+        removed = self._removed
+        if removed is None or self._is_opened(GATE_INDEX):
+            return
+        if noted.untraced > removed.untraced_max:
+            raise Halting(
+                Halt.INDEX_INCOMPLETE,
+                f"restoring slice {noted.slice_id}: {removed.moved} of its documents were removed, "
+                f"and of {noted.untraced} neither the look-up index nor the source knows anything "
+                f"({', '.join(noted.spared_ids)}); the index is not whole — rebuild it: ebb "
+                f'reindex {noted.migration}, then --resume; or leave them: --accept-index "why"',
+            )
 
     def _go_on_or_hold(self) -> None:
         retirement = self._ports.ledger.retirement(self._removal.migration)

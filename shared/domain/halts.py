@@ -22,6 +22,7 @@ class Halt(StrEnum):
     REFUSED = "refused"
     ARCHIVE_HARMED = "archive_harmed"
     GATE_CLOSED = "gate_closed"
+    INDEX_INCOMPLETE = "index_incomplete"
     REMOVAL_FAILED = "removal_failed"
     RESTORED_OTHERWISE = "restored_otherwise"
 

@@ -237,6 +237,10 @@ WORDS: Mapping[NoticeKind | Halt, tuple[str, str]] = {
         "A slice could not be removed or restored until its attempts were used up.",
         "Look at the health of Cosmos DB and storage, then run: ebb retire NAME --resume",
     ),
+    Halt.INDEX_INCOMPLETE: (
+        "The look-up index has lost documents that were removed. Readers get 404 for them.",
+        "Stop writing to the state account; rebuild the index: ebb reindex NAME",
+    ),
     Halt.RESTORED_OTHERWISE: (
         "A restored document is not what was archived. Its archived version still stands.",
         "Read which one: ebb retire NAME; look at what writes to the container",

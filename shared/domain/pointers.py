@@ -122,6 +122,11 @@ def pointer_in(document: Mapping[str, Any]) -> Pointer | None:
         return None
 
 
+def is_trace(pointer: Pointer) -> bool:
+    """Whether it shows what became of a document: an announcement alone shows nothing."""
+    return pointer.deleted or pointer.leads
+
+
 def key_values(key: Key) -> list[Any]:
     """The values of a partition key; a part that the document does not have is `{}`."""
     values: list[Any] = json.loads(key[0])

@@ -51,6 +51,8 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     GONE = "gone"
     UNADDRESSABLE = "unaddressable"
+    UNTRACED = "untraced"
+    """To be restored, and neither the look-up index nor the source knows anything of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class Removal:
     changed: int = 0
     gone: int = 0
     unaddressable: int = 0
+    untraced: int = 0
     spared_ids: tuple[str, ...] = ()
     ru_spent: float = 0.0
     failures: int = 0
@@ -100,6 +103,11 @@ class Removal:
     def reach(self) -> int:
         """Rows that a worker may have begun on: those behind it, and the batch it is at."""
         return min(self.documents, self.offset + (BATCH_DOCUMENTS if self.fence else 0))
+
+    @property
+    def untraced_max(self) -> int:
+        """How many of its rows an undo may find no trace of: those that it did not remove."""
+        return self.reach - self.moved - self.unaddressable
 
     def sent(self, now_s: float) -> Removal:
         return replace(self, sent_at_s=now_s)
@@ -129,6 +137,7 @@ class Removal:
             changed=self.changed + counts[Outcome.CHANGED],
             gone=self.gone + counts[Outcome.GONE],
             unaddressable=self.unaddressable + counts[Outcome.UNADDRESSABLE],
+            untraced=self.untraced + counts[Outcome.UNTRACED],
             spared_ids=(*self.spared_ids, *spared)[:SPARED_NAMED_MAX],
             ru_spent=self.ru_spent + ru,
         )
@@ -156,6 +165,19 @@ class Removal:
             retry_at_s=now_s + min(RETRY_MAX_S, RETRY_BASE_S * 2 ** (failures - 1)),
             sent_at_s=0.0,
             ru_spent=self.ru_spent + ru,
+        )
+
+    def restarted(self) -> Removal:
+        """From its first row on, counted anew: what it went by was not whole."""
+        return replace(
+            self,
+            offset=0,
+            moved=0,
+            changed=0,
+            gone=0,
+            unaddressable=0,
+            untraced=0,
+            spared_ids=(),
         )
 
     def forgiven(self) -> Removal:

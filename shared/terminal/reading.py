@@ -9,7 +9,7 @@ import json
 from shared.application.consulting import Consulted, Consulting, Standing
 from shared.application.restoration import Restoration, Restored, Wanted
 from shared.errors import Refused
-from shared.terminal.console import DONE, Terminal
+from shared.terminal.console import DONE, PROBLEM, Terminal
 
 _MEANING = {
     Standing.REMOVED: "Ebb removed it from the source: the archive answers for it",
@@ -75,7 +75,7 @@ def restore(options: argparse.Namespace, terminal: Terminal) -> int:
         )
         terminal.progress("")
     terminal.show(report.as_dict(), lambda: _restored_text(report))
-    return DONE
+    return PROBLEM if report.untraced else DONE
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -111,4 +111,15 @@ def _restored_text(report: Restored) -> str:
         f"{told['left_alone_standing']:,} that stand in the source, "
         f"{told['left_alone_deleted']:,} that their owner deleted, "
         f"{told['left_alone_elsewhere']:,} that another migration's archive answers for"
+        f"{_lost_text(report)}"
+    )
+
+
+def _lost_text(report: Restored) -> str:
+    if not report.untraced:
+        return ""
+    return (
+        f"\n{report.untraced:,} were removed, and neither the look-up index nor the source knows "
+        f"anything of them: the index is not whole — rebuild it: ebb reindex {report.name}, then "
+        "restore again"
     )

@@ -33,6 +33,8 @@ def _asked(options: argparse.Namespace) -> dict[str, str]:
         "action": options.action,
         "accept_protection": options.accept_unprotected,
         "accept_change_feed": options.accept_change_feed,
+        "accept_write_regions": options.accept_write_regions,
+        "accept_index": options.accept_index,
     }
     return {key: value for key, value in asked.items() if value is not None}
 

@@ -250,6 +250,10 @@ def _identity(document: Mapping[str, Any], paths: tuple[str, ...]) -> dict[str, 
 class MemorySources:
     source: Any
     account: str = "acct"
+    regions: tuple[str, ...] = ("West",)
+
+    def write_regions(self) -> tuple[str, ...]:
+        return self.regions
 
     def open(self, database: str, container: str) -> Any:
         return self.source

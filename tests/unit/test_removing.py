@@ -13,7 +13,7 @@ from shared.application.removing import stub_of
 from shared.application.restoration import Restoration, Wanted
 from shared.application.restoring import Differs, Outcome
 from shared.application.shelf import Item
-from shared.domain.pointers import Key, Pointer
+from shared.domain.pointers import BEGUN_WAIT_S, Key, Pointer
 from shared.domain.retirement import RetirementState
 from shared.domain.slices import Stored
 from shared.domain.spec import parse_spec
@@ -200,6 +200,7 @@ def test_a_batch_begun_before_is_counted_as_removed(retiree: Retiree) -> None:
 
     instead(retiree, "remove", dying)
     world.calm.retirements.execute("sim", {})
+    world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     letter = world.mail.take(RETIRE_QUEUE)
     assert letter is not None
@@ -226,6 +227,7 @@ def test_a_sleeper_never_withdraws_what_another_removed(retiree: Retiree) -> Non
 
     instead(retiree, "remove", sleeping)
     retiree.world.calm.retirements.execute("sim", {})
+    retiree.world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     letter = retiree.world.mail.take(RETIRE_QUEUE)
     assert letter is not None
@@ -253,6 +255,7 @@ def test_a_sleeper_removes_nothing_that_an_undo_looked_at(retiree: Retiree) -> N
 
     instead(retiree, "remove", sleeping)
     retiree.world.calm.retirements.execute("sim", {})
+    retiree.world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     letter = retiree.world.mail.take(RETIRE_QUEUE)
     assert letter is not None
@@ -362,6 +365,7 @@ def test_a_batch_that_meets_a_guard_of_what_it_removed_leaves_the_pointer(
 
     instead(retiree, "remove", dying)
     world.calm.retirements.execute("sim", {})
+    world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     letter = world.mail.take(RETIRE_QUEUE)
     assert letter is not None
@@ -397,6 +401,7 @@ def test_a_download_that_outlasts_a_seat_keeps_it(
 
     monkeypatch.setattr(MemoryArchive, "download", slow)
     retiree.world.calm.retirements.execute("sim", {})
+    retiree.world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     for _ in range(3):
         retiree.deliver()
@@ -410,6 +415,7 @@ def test_an_archive_that_cannot_be_opened_halts_the_retirement(retiree: Retiree)
         raise PermanentError(f"opening {container}/{prefix}: answered 403")
 
     retiree.world.calm.retirements.execute("sim", {})
+    retiree.world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     retiree.world.ports.archives.open = refused  # type: ignore[method-assign]
     letter = retiree.world.mail.take(RETIRE_QUEUE)

@@ -12,6 +12,7 @@ from shared.application import retirements, retiring
 from shared.application.shelf import promised
 from shared.domain.halts import Halt
 from shared.domain.notices import NoticeKind
+from shared.domain.pointers import BEGUN_WAIT_S
 from shared.domain.receipt import Promise
 from shared.domain.retirement import Retirement, RetirementState
 from shared.domain.slices import MigrationState, Slice
@@ -85,7 +86,8 @@ def test_an_unfinished_migration_is_refused(retiree: Retiree) -> None:
 
 
 def after_a_round(retiree: Retiree) -> Retirement:
-    """One tick, and as many workers as it may have called."""
+    """One tick, and as many workers as it may have called, once readers have seen the mark."""
+    retiree.world.clock.advance(BEGUN_WAIT_S)
     retiree.tick()
     for _ in range(9):
         retiree.deliver()

@@ -133,6 +133,9 @@ def test_one_source_that_refuses_stops_itself_alone(world: World) -> None:
     class Closed:
         account = sources.account
 
+        def write_regions(self) -> tuple[str, ...]:
+            return ("West",)
+
         def open(self, database: str, container: str) -> Any:
             if container == "closed":
                 raise PermanentError("opening db/closed: refused (403); give it the role")
