@@ -71,16 +71,40 @@ def migration_apply(req: func.HttpRequest, context: func.Context) -> func.HttpRe
     return _answer(context, call)
 
 
-@app.route("migrations/{name}/{verb}", methods=["POST"])
-def migration_change(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-    """Start, stop, pause or resume a migration."""
-    name, verb = req.route_params["name"], req.route_params["verb"]
+def _change(req: func.HttpRequest, context: func.Context, verb: str) -> func.HttpResponse:
+    name = req.route_params["name"]
 
     def call() -> faces.Answer:
         migration = wiring.app().operating.change(name, verb)
         return faces.shown(faces.migration_shown(migration))
 
     return _answer(context, call)
+
+
+# One route for each verb: Azure tries routes in the order of the functions' names, and a route
+# with {verb} would take the requests of `migrations/{name}/retirement` as well.
+@app.route("migrations/{name}/start", methods=["POST"])
+def migration_start(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Start a registered migration, or one that was stopped."""
+    return _change(req, context, "start")
+
+
+@app.route("migrations/{name}/pause", methods=["POST"])
+def migration_pause(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Pause a running migration."""
+    return _change(req, context, "pause")
+
+
+@app.route("migrations/{name}/resume", methods=["POST"])
+def migration_resume(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Go on with a paused or halted migration."""
+    return _change(req, context, "resume")
+
+
+@app.route("migrations/{name}/stop", methods=["POST"])
+def migration_stop(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    """Stop a migration for good."""
+    return _change(req, context, "stop")
 
 
 @app.route("migrations/{name}/decisions", methods=["GET"])

@@ -84,18 +84,17 @@ class HttpFace:
         """Route, admit, run, answer."""
         found = self._table.find(request.method, request.rel_url.raw_path)
         if isinstance(found, Refusal):
-            headers = {"Allow": ", ".join(found.allowed)} if found.allowed else {}
-            return self._refuse(request, found.status, headers)
+            return self._refuse(request, found.status)
         function = self._functions[found.function]
         trigger = function.trigger
         if not isinstance(trigger, HttpTrigger) or not self._keys.admit(
             trigger.auth_level, request.headers.get(KEY_HEADER) or request.query.get("code")
         ):
-            return self._refuse(request, 401, {})
+            return self._refuse(request, 401)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse(request, 413, {})
+            return self._refuse(request, 413)
         payload = TypedData(http=rpc_request(request, found.values, body))
         task = self._invoker.start(function, payload)
         await asyncio.wait({task}, timeout=self._response_s_max)
@@ -110,7 +109,7 @@ class HttpFace:
         return response(task.result(), function)
 
     @staticmethod
-    def _refuse(request: web.Request, status: int, headers: Mapping[str, str]) -> web.Response:
+    def _refuse(request: web.Request, status: int) -> web.Response:
         # Never the query: it may hold a key.
         event(
             "http_refused",
@@ -119,7 +118,7 @@ class HttpFace:
             path=request.path,
             status=status,
         )
-        return web.Response(status=status, headers=headers)
+        return web.Response(status=status)
 
 
 def rpc_request(request: web.Request, values: Mapping[str, str], body: bytes) -> RpcHttp:

@@ -31,21 +31,18 @@ def test_route_values_query_headers_and_body_reach_the_function(shared_host: Run
     assert seen["body"] == [0, 255, 10]
 
 
-def test_an_optional_route_value_may_be_missing(shared_host: RunningHost) -> None:
-    """{number:int?} is optional, and absent when it is not given."""
-    assert shared_host.call("GET", "/api/echo/x").json()["route"] == {"name": "x"}
-
-
-@pytest.mark.parametrize("path", ["/api/echo/x/seven", "/api/echo", "/api/none", "/echo/x", "/"])
+@pytest.mark.parametrize(
+    "path", ["/api/echo/x", "/api/echo", "/api/none", "/echo/x/7", "/api//echo/x/7", "/"]
+)
 def test_a_path_of_no_function_is_answered_404(shared_host: RunningHost, path: str) -> None:
-    """A failed constraint, a missing value and a missing prefix match nothing."""
+    """A missing value, a missing prefix and an empty segment match nothing."""
     assert shared_host.call("GET", path).status_code == 404
 
 
-def test_a_method_the_route_lacks_is_answered_405(shared_host: RunningHost) -> None:
-    """The answer names the methods that the route takes."""
-    answer = shared_host.call("DELETE", "/api/echo/x")
-    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+def test_a_method_the_route_lacks_is_answered_404(shared_host: RunningHost) -> None:
+    """Azure's router knows no 405: the request goes on to the next route, and there is none."""
+    answer = shared_host.call("DELETE", "/api/echo/x/7")
+    assert (answer.status_code, answer.headers.get("Allow")) == (404, None)
 
 
 def test_binary_bodies_and_cookies_come_back_unchanged(shared_host: RunningHost) -> None:
@@ -67,7 +64,7 @@ def test_an_answer_without_body_has_none(shared_host: RunningHost) -> None:
     """204 carries no bytes, and the connection stays usable."""
     answer = shared_host.call("DELETE", "/api/empty")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert shared_host.call("GET", "/api/echo/x").status_code == 201
+    assert shared_host.call("GET", "/api/echo/x/7").status_code == 201
 
 
 def test_an_exception_is_a_bare_500_and_its_reason_is_logged(shared_host: RunningHost) -> None:
@@ -83,7 +80,7 @@ def test_an_exception_is_a_bare_500_and_its_reason_is_logged(shared_host: Runnin
 def test_a_function_that_exits_ends_only_its_own_request(shared_host: RunningHost) -> None:
     """SystemExit is a failed invocation; the host goes on."""
     assert shared_host.call("GET", "/api/exits").status_code == 500
-    assert shared_host.call("GET", "/api/echo/x").status_code == 201
+    assert shared_host.call("GET", "/api/echo/x/7").status_code == 201
 
 
 @pytest.mark.parametrize(
@@ -95,7 +92,7 @@ def test_a_function_that_exits_ends_only_its_own_request(shared_host: RunningHos
         ("/api/guarded", "the-master-key", 200),
         ("/api/ruled", "the-key", 401),
         ("/api/ruled", "the-master-key", 200),
-        ("/api/echo/x", "wrong", 201),
+        ("/api/echo/x/7", "wrong", 201),
     ],
 )
 def test_a_key_opens_what_its_level_allows(

@@ -24,40 +24,70 @@ def table(*routes: str, prefix: str = "api") -> RouteTable:
 
 
 @pytest.mark.parametrize(
-    ("path", "function", "values"),
+    ("functions", "taker"),
     [
-        ("/api/items", "items", {}),
-        ("/api/items/", "items", {}),
-        ("/api/items/special", "items/special", {}),
-        ("/api/items/12", "items/{id:int}", {"id": "12"}),
-        ("/api/items/-12", "items/{id:int}", {"id": "-12"}),
-        ("/api/items/99999999999", "items/{name}", {"name": "99999999999"}),
-        ("/api/items/a.b", "items/{name}", {"name": "a.b"}),
-        ("/api/files/report.pdf", "files/{name}.pdf", {"name": "report"}),
-        ("/api/files/a/b/c", "files/{*rest}", {"rest": "a/b/c"}),
-        ("/api/files", "files/{*rest}", {}),
-        ("/api/pages", "pages/{n:range(1,9)=1}", {"n": "1"}),
-        ("/api/pages/9", "pages/{n:range(1,9)=1}", {"n": "9"}),
+        ({"change": "items/{name}", "special": "items/special"}, "change"),
+        ({"zealous": "items/{name}", "special": "items/special"}, "special"),
     ],
 )
-def test_the_most_specific_route_takes_the_request(
-    path: str, function: str, values: dict[str, str]
+def test_the_first_function_by_name_takes_the_request(
+    functions: dict[str, str], taker: str
 ) -> None:
-    """Literals come before constrained, constrained before free, free before the rest."""
-    routes = table(
-        *("items/{name}", "items/{id:int}", "items/special", "items"),
-        *("files/{*rest}", "files/{name}.pdf", "pages/{n:range(1,9)=1}"),
+    """A literal segment has no precedence: Azure tries routes in the order of functions' names."""
+    routes = route_table(
+        parse_route(function=name, template=template, prefix="api", methods=())
+        for name, template in functions.items()
     )
-    assert routes.find("GET", path) == Found(function=function, values=values)
+    found = routes.find("GET", "/api/items/special")
+    assert isinstance(found, Found)
+    assert found.function == taker
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("/api/items/a%20b", "a b"),
+        ("/api/items/a%2Fb", "a%2Fb"),
+        ("/api/items/a%2fb", "a%2fb"),
+        ("/api/items/%252F", "%2F"),
+        ("/api/items/%E2%82%AC", "€"),
+        ("/api/items/%FF", "%FF"),
+        ("/api/items/%zz", "%zz"),
+        ("/api/items/x%0A", "x\n"),
+        ("/API/Items/Ab/", "Ab"),
+        ("/api/other/../items/x", "x"),
+        ("/api/%2e/items/x", "x"),
+        ("/api/other/%2e%2E/items/x", "x"),
+    ],
+)
+def test_a_value_is_decoded_once_and_as_azure_does(path: str, value: str) -> None:
+    """Each path was tried on Kestrel with Microsoft's router."""
+    found = table("items/{id}").find("GET", path)
+    assert found == Found(function="items/{id}", values={"id": value})
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api//items/x", 404),
+        ("//api/items/x", 404),
+        ("/api/items/x//", 404),
+        ("/api/items/", 404),
+        ("/api/items/%00", 400),
+        ("/api/items/ü", 400),
+    ],
+)
+def test_a_path_that_azure_refuses_is_refused(path: str, status: int) -> None:
+    """An empty segment matches nothing; a NUL and a raw byte are no request."""
+    assert table("items/{id}").find("GET", path) == Refusal(status=status)
 
 
 def test_a_route_lacking_the_method_leaves_it_to_the_next_that_fits() -> None:
-    """405 is the answer only when no route that fits has the method."""
-    routes = table("PUT items/special", "GET items/{name}", "pages/{n:range(1,9)}")
+    """A wrong method is answered 404, never 405."""
+    routes = table("PUT items/special", "GET items/{name}")
     found = routes.find("GET", "/api/items/special")
     assert found == Found(function="GET items/{name}", values={"name": "special"})
-    assert routes.find("POST", "/api/items/special") == Refusal(status=405, allowed=("GET", "PUT"))
-    assert routes.find("GET", "/api/pages/10") == Refusal(status=404)
+    assert routes.find("POST", "/api/items/special") == Refusal(status=404)
 
 
 def test_an_empty_route_prefix_puts_functions_at_the_root() -> None:
@@ -65,20 +95,11 @@ def test_an_empty_route_prefix_puts_functions_at_the_root() -> None:
     assert table("x", prefix="").find("GET", "/x") == Found(function="x", values={})
 
 
-@pytest.mark.parametrize("template", ["{a", "{a:regex(^x$)}", "{a?}/b", "{*a}/b", "{a b}"])
+@pytest.mark.parametrize("template", ["{a", "{a:int}", "{a?}/b", "{*a}/b", "{a b}", "x{a}"])
 def test_a_template_not_understood_is_refused(template: str) -> None:
     """A route that would match something else than in Azure is no route."""
     with pytest.raises(HostError, match="reading the route"):
         table(template)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"), [("GET x", "get X"), ("x", "POST x"), ("x", "X"), ("GET POST x", "POST x")]
-)
-def test_two_functions_with_the_same_requests_are_refused(one: str, other: str) -> None:
-    """Which of them Azure would choose is left to chance."""
-    with pytest.raises(HostError, match="take the same requests"):
-        table(one, other)
 
 
 def test_one_template_may_serve_each_method_by_its_own_function() -> None:

@@ -69,7 +69,7 @@ def test_list_tells_every_function_without_settings_or_network() -> None:
     ended = _run(SAMPLE_APP, "--list")
     assert ended.returncode == 0, ended.stderr
     found = {function["name"]: function for function in json.loads(ended.stdout)}
-    assert found["echo"]["route"] == "/api/echo/{name}/{number:int?}"
+    assert found["echo"]["route"] == "/api/echo/{name}/{number}"
     assert found["echo"]["methods"] == ["GET", "POST"]
     assert found["ruled"]["authLevel"] == "admin"
     assert found["tick"]["schedule"] == "%SAMPLE_SCHEDULE%"

@@ -6,10 +6,14 @@ import re
 import runpy
 import subprocess
 import sys
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from sandbox.host.routes import Found, RouteTable, parse_route
 
 # Runs in a process of its own: no environment, and a socket that cannot even be made.
 LOADED_ALONE = """
@@ -124,6 +128,55 @@ def test_no_http_trigger_is_anonymous(house: Path) -> None:
         not in {"function", "admin"}
     ]
     assert opened == ["dashboard"]
+
+
+def _routes(house: Path) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Each HTTP function's name, route and methods."""
+    return [
+        (function.get_function_name(), binding["route"], tuple(m.upper() for m in methods))
+        for function in _functions(house)
+        for binding in [function.get_trigger().get_dict_repr()]
+        if binding["type"] == "httpTrigger"
+        for methods in [[getattr(m, "value", m) for m in binding["methods"]]]
+    ]
+
+
+def _may_meet(one: str, other: str) -> bool:
+    pairs = list(zip_longest(one.split("/"), other.split("/"), fillvalue=""))
+    return all(a.lower() == b.lower() or (a and b and "{" in a + b) for a, b in pairs)
+
+
+def test_no_two_routes_take_the_same_request(house: Path) -> None:
+    """Azure tries routes by function name and prefers no literal, so an overlap hides one."""
+    overlaps = [
+        f"{name} ({route}) and {other_name} ({other})"
+        for (name, route, methods), (other_name, other, others) in combinations(_routes(house), 2)
+        if {*methods} & {*others} and _may_meet(route, other)
+    ]
+    assert overlaps == []
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_every_documented_route_reaches_its_function(house: Path, *, backwards: bool) -> None:
+    """The order in which a host tries routes decides nothing."""
+    routes = [
+        parse_route(function=name, template=route, prefix="api", methods=methods)
+        for name, route, methods in _routes(house)
+    ]
+    table = RouteTable(routes=tuple(sorted(routes, key=lambda r: r.function, reverse=backwards)))
+    documented = {
+        (method.upper(), path): operation["operationId"]
+        for path, methods in yaml.safe_load(_read(house / "docs/openapi.yaml"))["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    }
+    reached = {
+        (method, path): found.function
+        for method, path in documented
+        if isinstance(found := table.find(method, path.replace("{", "x").replace("}", "")), Found)
+    }
+    assert documented != {}
+    assert reached == documented
 
 
 def test_every_function_is_listed_in_the_documents(house: Path) -> None:

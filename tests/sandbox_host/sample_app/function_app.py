@@ -23,7 +23,7 @@ def note(name: str, **facts: object) -> None:
         notes.write(line + "\n")
 
 
-@app.route(route="echo/{name}/{number:int?}", methods=["GET", "POST"])
+@app.route(route="echo/{name}/{number}", methods=["GET", "POST"])
 def echo(req: func.HttpRequest) -> func.HttpResponse:
     """Answer with everything that came."""
     seen = {
