@@ -143,6 +143,11 @@ def _add_retire(commands: Any) -> None:
         help="remove although the account takes writes in several regions; WHY is kept",
     )
     retire.add_argument(
+        "--accept-time-to-live",
+        metavar="WHY",
+        help="remove although the container has a time to live; WHY is kept",
+    )
+    retire.add_argument(
         "--accept-index",
         metavar="WHY",
         help="go on although the look-up index is not whole; WHY is kept",

@@ -111,6 +111,10 @@ class Source(Protocol):
 
     def partition_key_paths(self) -> tuple[str, ...]: ...
 
+    def default_ttl_s(self) -> int | None:
+        """The container's time to live: None is off, -1 by each document's own `ttl` only."""
+        ...
+
     def ranges(self) -> tuple[FeedRange, ...]: ...
 
     def whole(self) -> FeedRange:

@@ -89,6 +89,11 @@ class CosmosSource:
             properties = self._container.read()
         return tuple(properties["partitionKey"]["paths"])
 
+    def default_ttl_s(self) -> int | None:
+        with translated(f"reading the time to live of {self._name}"):
+            found = self._container.read().get("defaultTtl")
+        return None if found is None else int(found)
+
     def ranges(self) -> tuple[FeedRange, ...]:
         with translated(f"listing the feed ranges of {self._name}"):
             found = list(self._container.read_feed_ranges(force_refresh=True))

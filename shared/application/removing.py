@@ -25,6 +25,8 @@ from shared.domain.spec import MigrationSpec
 from shared.errors import Throttled, TransientError
 from shared.ports import Fate, Found, Query, Source, Written
 
+TTL = "/ttl"
+
 Outcomes = dict[Key, Outcome]
 Document = Mapping[str, Any]
 
@@ -309,7 +311,9 @@ def stub_of(item: Item, spec: MigrationSpec) -> dict[str, Any]:
     """What stays of a document where it was: its key, what queries need, and the pointer."""
     document = json.loads(item.document)
     kept: dict[str, Any] = {"id": document["id"]}
-    for path in (*spec.source.partition_key, *spec.stub_keep):
+    # Without its own `ttl` a stub would live as long as the container's default says, and a
+    # document that was to stay for good would be gone for its readers.
+    for path in (*spec.source.partition_key, *spec.stub_keep, TTL):
         _keep(document, kept, path.strip("/").split("/"))
     return with_pointer(kept, item.pointer)
 

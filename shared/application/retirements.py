@@ -59,7 +59,14 @@ GATE_PROTECTION = "protection"
 GATE_CHANGE_FEED = "change_feed"
 GATE_WRITE_REGIONS = "write_regions"
 GATE_INDEX = "index"
-OVERRIDABLE = (GATE_PROTECTION, GATE_CHANGE_FEED, GATE_WRITE_REGIONS, GATE_INDEX)
+GATE_TIME_TO_LIVE = "time_to_live"
+OVERRIDABLE = (
+    GATE_PROTECTION,
+    GATE_CHANGE_FEED,
+    GATE_WRITE_REGIONS,
+    GATE_TIME_TO_LIVE,
+    GATE_INDEX,
+)
 WAITING_MAX = 200  # open in all: those in their grace period hold nobody else up
 OPEN_MAX = 24  # planned ahead of the workers, as for copying
 LOOKED_THROUGH_MAX = 100  # done slices of one tick; empty ones need no removal
@@ -307,6 +314,9 @@ class _Gates:
                 write_regions_fault(self._ports.sources.write_regions()),
                 "the account takes writes in one region",
             ),
+            self._gate(
+                GATE_TIME_TO_LIVE, self._time_to_live(), "no document's time to live is changed"
+            ),
             self._gate(GATE_INDEX, self._index(), "the look-up index is there"),
         )
 
@@ -398,6 +408,24 @@ class _Gates:
             return protection_fault(self._archive.protection(self._summary_name))
         except NotFound as error:
             return str(error)
+
+    def _time_to_live(self) -> str:
+        source = self._spec.source
+        ttl_s = self._ports.sources.open(source.database, source.container).default_ttl_s()
+        on_by_default = ttl_s is not None and ttl_s > 0
+        if self._spec.retire == "stub" and on_by_default:
+            seen = (
+                f"documents of {source.name} expire after {ttl_s} s unless their own ttl says "
+                "otherwise; a stub keeps its document's ttl, and its time begins when it is written"
+            )
+        elif self._spec.retire == "delete" and ttl_s is not None:
+            seen = (
+                f"{source.name} has a time to live ({ttl_s} s by default); what is removed never "
+                "expires for readers of the archive"
+            )
+        else:
+            return ""
+        return f'{seen} — make sure that this is right, then say so: --accept-time-to-live "why"'
 
     def _index(self) -> str:
         """Whether the index still knows of what any migration removed from this source."""

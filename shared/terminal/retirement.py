@@ -34,6 +34,7 @@ def _asked(options: argparse.Namespace) -> dict[str, str]:
         "accept_protection": options.accept_unprotected,
         "accept_change_feed": options.accept_change_feed,
         "accept_write_regions": options.accept_write_regions,
+        "accept_time_to_live": options.accept_time_to_live,
         "accept_index": options.accept_index,
     }
     return {key: value for key, value in asked.items() if value is not None}

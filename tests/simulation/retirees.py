@@ -129,13 +129,25 @@ def quiet(world: World) -> None:
 
 
 def archived(
-    seed: int, mode: str, *, documents: int = DOCUMENTS, spec: str = SPEC, odd: bool = False
+    seed: int,
+    mode: str,
+    *,
+    documents: int = DOCUMENTS,
+    spec: str = SPEC,
+    odd: bool = False,
+    default_ttl_s: int | None = None,
 ) -> Retiree:
-    """A migration that is complete, and whose grace period is over; `odd`: one id is no address."""
+    """A migration that is complete, and whose grace period is over; `odd`: one id is no address.
+
+    Where documents expire by default, these say of themselves that they do not.
+    """
     world = make_world(seed)
+    world.source.ttl_s = default_ttl_s
     for index in range(documents):
         name = ODD_ID if odd and index == 1 else f"doc-{index:03d}"
         world.source.put(name, ts=START_S - (91 + index) * DAY_S, body={"n": index})
+        if default_ttl_s is not None:
+            world.source.documents[name]["ttl"] = -1
     kept = "stub_keep: /body/n\n" if mode == "stub" else ""
     world.calm.operating.apply(f"{spec}retire: {mode}\n{kept}")
     world.calm.operating.start("sim")

@@ -48,6 +48,8 @@ class MemorySource:
     positions: dict[str, int] = field(default_factory=dict)
     etags: int = 0
     missing: bool = False
+    ttl_s: int | None = None
+    """The container's default time to live; a document's own `ttl` counts where there is one."""
     hook: Callable[[Query, int, int], Page] | None = None
     full_last_page_has_token: bool = True
     """As the real one, which has not looked behind a full page; the page behind it is empty."""
@@ -68,6 +70,19 @@ class MemorySource:
     def partition_key_paths(self) -> tuple[str, ...]:
         self._must_exist()
         return ("/pk",)
+
+    def default_ttl_s(self) -> int | None:
+        self._must_exist()
+        return self.ttl_s
+
+    def expire(self) -> None:
+        """What outlived its time is gone, as the service does without anybody's doing."""
+        if self.ttl_s is None:
+            return
+        for name, document in list(self.documents.items()):
+            ttl_s = document.get("ttl", self.ttl_s)
+            if ttl_s > 0 and document["_ts"] + ttl_s < self.clock.now_s():
+                del self.documents[name]
 
     def ranges(self) -> tuple[FeedRange, ...]:
         return tuple(FeedRange(id=f"r{i:03d}", token=str(i)) for i in range(self.ranges_count))
@@ -164,6 +179,7 @@ class MemorySource:
     def _must_exist(self) -> None:
         if self.missing:
             raise NotFound("reading db/c: not found (404)")
+        self.expire()
 
     def _keyed(self, query: Query) -> list[tuple[str, dict[str, Any]]]:
         self._must_exist()
