@@ -130,6 +130,11 @@ param instanceMemoryMb int = 2048
 @maxValue(1000)
 param instancesMax int = 40
 
+@description('Instances that wait for HTTP calls and never go cold: a cold one takes seconds, and an action group waits for ten. One of 2 GB costs about 21 USD a month; 0 makes the first alert after a pause wait for a cold start.')
+@minValue(0)
+@maxValue(20)
+param httpInstances int = 1
+
 @description('When the controller decides (NCRONTAB with seconds).')
 param tickSchedule string = '*/30 * * * * *'
 
@@ -154,7 +159,7 @@ param alertTokenObjectId string = ''
 @secure()
 param webhooks string = ''
 
-@description('Whether to fetch the function key with which alerts and the factory call the app. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself.')
+@description('Whether to fetch the function keys with which alerts and the factory call the app, one of a single function each. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself.')
 param fetchFunctionKey bool = false
 
 var account = split(cosmosAccountId, '/')
@@ -197,7 +202,7 @@ module dns 'modules/dns.json' = if (privateNetworking) {
   name: 'ebb-dns'
   scope: group
   params: {
-    networkId: privateNetworking ? network.outputs.id : ''
+    networkId: privateNetworking ? network!.outputs.id : ''
     storageSuffix: environment().suffixes.storage
     withCosmos: connectAccountPrivately
     tags: tags
@@ -221,7 +226,7 @@ module storage 'modules/storage.bicep' = {
     closed: privateNetworking
     factoryReaches: deployFactory
     appPrincipalId: identity.outputs.principalId
-    factoryPrincipalId: deployFactory ? factory.outputs.principalId : ''
+    factoryPrincipalId: deployFactory ? factory!.outputs.principalId : ''
   }
 }
 
@@ -236,14 +241,14 @@ module endpoints 'modules/endpoints.bicep' = if (privateNetworking) {
     location: location
     tags: tags
     suffix: suffix
-    subnetId: privateNetworking ? network.outputs.endpointsSubnetId : ''
+    subnetId: privateNetworking ? network!.outputs.endpointsSubnetId : ''
     stateId: storage.outputs.stateId
     archiveId: storage.outputs.archiveId
     cosmosAccountId: connectAccountPrivately ? cosmosAccountId : ''
-    blobZoneId: privateNetworking ? dns.outputs.blobZoneId : ''
-    queueZoneId: privateNetworking ? dns.outputs.queueZoneId : ''
-    tableZoneId: privateNetworking ? dns.outputs.tableZoneId : ''
-    cosmosZoneId: privateNetworking ? dns.outputs.cosmosZoneId : ''
+    blobZoneId: privateNetworking ? dns!.outputs.blobZoneId : ''
+    queueZoneId: privateNetworking ? dns!.outputs.queueZoneId : ''
+    tableZoneId: privateNetworking ? dns!.outputs.tableZoneId : ''
+    cosmosZoneId: privateNetworking ? dns!.outputs.cosmosZoneId : ''
   }
 }
 
@@ -277,7 +282,7 @@ module cosmos 'modules/account.bicep' = if (assignAccountRoles || enableAccountD
     assignRoles: assignAccountRoles
     enableRetire: enableRetire
     appPrincipalId: identity.outputs.principalId
-    factoryPrincipalId: deployFactory ? factory.outputs.principalId : ''
+    factoryPrincipalId: deployFactory ? factory!.outputs.principalId : ''
     diagnosticsName: enableAccountDiagnostics ? 'ebb-${suffix}' : ''
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -298,7 +303,7 @@ module pipeline 'modules/pipeline.bicep' = if (deployFactory) {
   name: 'ebb-pipeline'
   scope: group
   params: {
-    factoryName: deployFactory ? factory.outputs.name : ''
+    factoryName: deployFactory ? factory!.outputs.name : ''
     blobEndpoint: storage.outputs.archiveBlobEndpoint
     cosmosEndpoint: source.properties.documentEndpoint
   }
@@ -316,26 +321,11 @@ module app 'modules/app.bicep' = {
     location: location
     tags: tags
     identityId: identity.outputs.id
-    identityClientId: identity.outputs.clientId
     packageContainerUrl: storage.outputs.packageContainerUrl
-    stateName: storage.outputs.stateName
-    archiveName: storage.outputs.archiveName
-    insightsConnection: monitoring.outputs.insightsConnection
-    subnetId: privateNetworking ? network.outputs.appSubnetId : ''
+    subnetId: privateNetworking ? network!.outputs.appSubnetId : ''
     instanceMemoryMb: instanceMemoryMb
     instancesMax: instancesMax
-    cosmosEndpoint: source.properties.documentEndpoint
-    cosmosAccountId: cosmosAccountId
-    logWorkspaceId: enableAccountDiagnostics ? monitoring.outputs.workspaceCustomerId : ''
-    logsEndpoint: logsEndpoint
-    factoryId: deployFactory ? factory.outputs.id : ''
-    fetchFunctionKey: fetchFunctionKey
-    tickSchedule: tickSchedule
-    janitorSchedule: janitorSchedule
-    metricSettleS: metricSettleS
-    alertTokenIssuer: alertTokenIssuer
-    alertTokenAudience: alertTokenAudience
-    webhooks: webhooks
+    httpInstances: httpInstances
   }
 }
 
@@ -361,6 +351,34 @@ module alerts 'modules/alerts.bicep' = if (enableAlerts) {
   }
 }
 
+// After the alerts, which ask the running host for a key: writing settings restarts it.
+module settings 'modules/settings.bicep' = {
+  name: 'ebb-settings'
+  scope: group
+  dependsOn: [
+    alerts
+  ]
+  params: {
+    appName: app.outputs.name
+    identityClientId: identity.outputs.clientId
+    stateName: storage.outputs.stateName
+    archiveName: storage.outputs.archiveName
+    insightsConnection: monitoring.outputs.insightsConnection
+    cosmosEndpoint: source.properties.documentEndpoint
+    cosmosAccountId: cosmosAccountId
+    logWorkspaceId: enableAccountDiagnostics ? monitoring.outputs.workspaceCustomerId : ''
+    logsEndpoint: logsEndpoint
+    factoryId: deployFactory ? factory!.outputs.id : ''
+    fetchFunctionKey: fetchFunctionKey
+    tickSchedule: tickSchedule
+    janitorSchedule: janitorSchedule
+    metricSettleS: metricSettleS
+    alertTokenIssuer: alertTokenIssuer
+    alertTokenAudience: alertTokenAudience
+    webhooks: webhooks
+  }
+}
+
 module budget 'modules/budget.bicep' = if (monthlyBudget > 0) {
   name: 'ebb-budget'
   scope: group
@@ -380,6 +398,6 @@ output EBB_STATE_ACCOUNT string = storage.outputs.stateName
 output EBB_ARCHIVE_ACCOUNT string = storage.outputs.archiveName
 output EBB_COSMOS_ENDPOINT string = source.properties.documentEndpoint
 output EBB_LOG_WORKSPACE_ID string = monitoring.outputs.workspaceCustomerId
-output EBB_FACTORY_NAME string = deployFactory ? factory.outputs.name : ''
-output EBB_FACTORY_PRINCIPAL_ID string = deployFactory ? factory.outputs.principalId : ''
+output EBB_FACTORY_NAME string = deployFactory ? factory!.outputs.name : ''
+output EBB_FACTORY_PRINCIPAL_ID string = deployFactory ? factory!.outputs.principalId : ''
 output EBB_BUDGET_START_DATE string = budgetFrom

@@ -28,7 +28,7 @@ from sandbox.business import Business, BusinessOptions, Profile, Spike, start_bu
 from sandbox.cosmos.account import History
 from sandbox.errors import SandboxError
 from sandbox.factory.conduct import Conduct
-from sandbox.rehearsal import FUNCTION_KEY, FunctionApp, function_app, keep_archive, status_of
+from sandbox.rehearsal import SINGLE_KEYS, FunctionApp, function_app, keep_archive, status_of
 from sandbox.seeding import SeedPlan, SeedReport, seed_container
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
 from shared import wiring
@@ -195,7 +195,7 @@ def _alert_rule(app: FunctionApp, scale: Scale) -> AlertRule:
     usual_ru_per_s = scale.ru_per_s * scale.business
     return AlertRule(
         name="business-busy",
-        url=f"{app.url}/api/alerts?code={FUNCTION_KEY}",
+        url=f"{app.url}/api/alerts?code={SINGLE_KEYS['alerts']}",
         threshold=ALERT_AT * usual_ru_per_s * ALERT_WINDOW_S * BUSINESS_READS,
         dimensions={"OperationType": "Read"},
         window_s=ALERT_WINDOW_S,

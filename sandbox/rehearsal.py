@@ -28,6 +28,8 @@ from sandbox.stage import Sandbox
 from shared.terminal.remote import Remote
 
 FUNCTION_KEY = "sandbox-function-key"
+# As Azure has them: each opens one function, and the factory and the action group get no other.
+SINGLE_KEYS = {"alerts": "sandbox-key-of-alerts", "slice_validate": "sandbox-key-of-validating"}
 READY_WITHIN_S = 60.0
 COMMAND_WITHIN_S = 100.0
 POLL_S = 0.1
@@ -74,6 +76,7 @@ class FunctionApp:
                 *(sys.executable, "-m", "sandbox.host", "--app", str(self._options.app_dir)),
                 *("--settings", str(settings), "--ready-file", str(ready)),
                 *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
+                *(word for each in SINGLE_KEYS.items() for word in ("--single-key", *each)),
                 *("--queue-lease-s", str(self._options.queue_lease_s)),
                 *("--port", str(self._port)),
             ],
@@ -101,7 +104,8 @@ class FunctionApp:
             return {}
         return {
             "EBB_CALLBACK_URL": f"http://127.0.0.1:{self._port}",
-            "EBB_CALLBACK_KEY": FUNCTION_KEY,
+            "EBB_CALLBACK_KEY": SINGLE_KEYS["slice_validate"],
+            "EBB_ALERT_KEY": SINGLE_KEYS["alerts"],
             "EBB_CALLBACK_HOSTS": urlsplit(self._sandbox.management_endpoint).netloc,
         }
 

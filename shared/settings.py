@@ -211,7 +211,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="EBB_CALLBACK_KEY",
-        meaning="The function key that runs and alerts call this app with.",
+        meaning="The key of slice_validate, with which runs call this app.",
+        default="",
+        read=_key,
+        is_secret=True,
+    ),
+    Setting(
+        name="EBB_ALERT_KEY",
+        meaning="The key of alerts, which Azure's action group has, too.",
         default="",
         read=_key,
         is_secret=True,
@@ -317,6 +324,7 @@ class Settings:
     factory_resource_id: str
     callback_url: str
     callback_key: str
+    alert_key: str
     callback_hosts: tuple[str, ...]
     alert_issuer: str
     alert_audience: str
@@ -367,6 +375,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         factory_resource_id=found["EBB_FACTORY_RESOURCE_ID"],
         callback_url=found["EBB_CALLBACK_URL"],
         callback_key=found["EBB_CALLBACK_KEY"],
+        alert_key=found["EBB_ALERT_KEY"],
         callback_hosts=found["EBB_CALLBACK_HOSTS"],
         alert_issuer=found["EBB_ALERT_ISSUER"],
         alert_audience=found["EBB_ALERT_AUDIENCE"],

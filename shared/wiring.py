@@ -192,11 +192,11 @@ def _callers(settings: Settings) -> Callers:
 
 
 def _front_door(settings: Settings) -> FrontDoor:
-    if not settings.callback_url or not settings.callback_key:
-        return NoFrontDoor("EBB_CALLBACK_URL and EBB_CALLBACK_KEY are not both set")
+    if not settings.callback_url or not settings.alert_key:
+        return NoFrontDoor("EBB_CALLBACK_URL and EBB_ALERT_KEY are not both set")
     return WebFrontDoor(
         settings.callback_url,
-        settings.callback_key,
+        settings.alert_key,
         guarded=bool(settings.alert_issuer),
         ca_file=settings.ca_file,
     )

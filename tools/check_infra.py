@@ -23,6 +23,9 @@ INFRA = Path(__file__).resolve().parents[1] / "infra"
 TERRAFORM = INFRA / "terraform"
 BINDINGS = "cdktf_cdktf_provider_azurerm"
 
+# Of other providers only what is used here: required arguments, and others that are taken.
+OTHERS = {"time_sleep": (frozenset[str](), frozenset({"create_duration", "triggers"}))}
+
 # Terraform's own, on every resource.
 META = {"count", "for_each", "depends_on", "lifecycle", "provider", "dynamic"}
 LINES = ("__start_line__", "__end_line__")
@@ -111,8 +114,18 @@ def fitting() -> Iterator[str]:
                 [(kind, named)] = entry.items()
                 [(name, body)] = named.items()
                 folder = prefix + kind.removeprefix("azurerm_")
-                for fault in _faults(folder, None, body, kind):
+                known = kind in OTHERS
+                faults = _other_faults(kind, body) if known else _faults(folder, None, body, kind)
+                for fault in faults:
                     yield f"{path.name}: {kind}.{name}: {fault}"
+
+
+def _other_faults(kind: str, body: dict[str, Any]) -> list[str]:
+    needs, takes = OTHERS[kind]
+    given = {name for name in body if name not in (*META, *LINES)}
+    return [f"takes no {name}" for name in sorted(given - needs - takes)] + [
+        f"needs {name}" for name in sorted(needs - given)
+    ]
 
 
 def _faults(folder: str, block: str | None, body: dict[str, Any], at: str) -> Iterator[str]:

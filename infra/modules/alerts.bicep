@@ -30,8 +30,9 @@ param ceilingPercent int
 @description('429s in five minutes.')
 param throttledRequestsMax int
 
-// The receiver of a function brings the key alone; the one of a secure webhook a token as well.
-var address = 'https://${app.properties.defaultHostName}/api/alerts?code=${listKeys('${app.id}/host/default', '2024-11-01').functionKeys.default}'
+// The key opens the route of alerts and no other: who reads this resource group can read it. The receiver of a function
+// brings it alone; the one of a secure webhook a token as well.
+var address = 'https://${app.properties.defaultHostName}/api/alerts?code=${listKeys('${app.id}/functions/alerts', '2024-11-01').default}'
 var byKey = fetchFunctionKey && empty(tokenIssuer)
 var byToken = fetchFunctionKey && !empty(tokenIssuer)
 var cosmosNamespace = 'Microsoft.DocumentDB/databaseAccounts'

@@ -1,5 +1,5 @@
-// The function key with which runs of the factory call the app, and the doctor tries the way of alerts: fetched here, kept
-// in the app's settings, shown nowhere.
+// The keys of two functions: runs of the factory call slice_validate with one, and the doctor tries the way of alerts with the
+// other. Neither opens another route. They are fetched here, kept in the app's settings, and shown nowhere.
 @description('Name of the app.')
 param appName string
 @description('All its other settings: Azure replaces the whole list at once. Addresses of people are among them.')
@@ -14,6 +14,7 @@ resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
   parent: app
   name: 'appsettings'
   properties: union(settings, {
-    EBB_CALLBACK_KEY: listKeys('${app.id}/host/default', '2024-11-01').functionKeys.default
+    EBB_ALERT_KEY: listKeys('${app.id}/functions/alerts', '2024-11-01').default
+    EBB_CALLBACK_KEY: listKeys('${app.id}/functions/slice_validate', '2024-11-01').default
   })
 }

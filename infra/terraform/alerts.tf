@@ -3,8 +3,9 @@ locals {
   by_key   = var.fetch_function_key && var.alert_token_issuer == ""
   by_token = var.fetch_function_key && var.alert_token_issuer != ""
 
-  # The receiver of a function brings the key alone; the one of a secure webhook a token as well.
-  alerts_address = "[concat('https://${azurerm_function_app_flex_consumption.ebb.default_hostname}/api/alerts?code=', listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default)]"
+  # The key opens the route of alerts and no other: who reads this resource group can read it. The receiver of a function
+  # brings it alone; the one of a secure webhook a token as well.
+  alerts_address = "[concat('https://${azurerm_function_app_flex_consumption.ebb.default_hostname}/api/alerts?code=', listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/alerts', '2024-11-01').default)]"
 
   cosmos_namespace = "Microsoft.DocumentDB/databaseAccounts"
   action_group_id  = "${azurerm_resource_group.ebb.id}/providers/Microsoft.Insights/actionGroups/ag-ebb-${local.suffix}"
@@ -53,6 +54,9 @@ resource "azurerm_resource_group_template_deployment" "action_group" {
       }
     }]
   })
+
+  # It asks the host for a key, which restarts while its settings are written.
+  depends_on = [azurerm_resource_group_template_deployment.callback]
 }
 
 resource "azurerm_monitor_metric_alert" "request_units" {

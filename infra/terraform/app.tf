@@ -24,6 +24,7 @@ locals {
     EBB_CALLBACK_URL                          = "https://${local.app_host}"
     EBB_CALLBACK_KEY                          = ""
     EBB_CALLBACK_HOSTS                        = ""
+    EBB_ALERT_KEY                             = ""
     EBB_ALERT_ISSUER                          = var.alert_token_issuer
     EBB_ALERT_AUDIENCE                        = var.alert_token_audience
     EBB_ALERT_ROLE                            = "ActionGroupsSecureWebhook"
@@ -35,6 +36,11 @@ locals {
     EBB_TICK_SCHEDULE                         = var.tick_schedule
     EBB_JANITOR_SCHEDULE                      = var.janitor_schedule
   }
+
+  written = merge(local.settings, {
+    APPLICATIONINSIGHTS_CONNECTION_STRING = azurerm_application_insights.ebb.connection_string
+    EBB_WEBHOOKS                          = local.has_webhooks ? "[parameters('webhooks')]" : ""
+  })
 }
 
 resource "azurerm_service_plan" "ebb" {
@@ -56,6 +62,7 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   runtime_version           = "3.13"
   instance_memory_in_mb     = var.instance_memory_mb
   maximum_instance_count    = var.instances_max
+  http_concurrency          = 8 # Azure starts Python with one: a slow query of the dashboard would hold up an alert
   https_only                = true
   virtual_network_subnet_id = var.private_networking ? azurerm_subnet.app[0].id : null
 
@@ -64,7 +71,16 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   storage_authentication_type       = "UserAssignedIdentity"
   storage_user_assigned_identity_id = azurerm_user_assigned_identity.app.id
 
-  # Publishing takes an Entra token; the ways by password are shut.
+  dynamic "always_ready" {
+    for_each = var.http_instances > 0 ? [var.http_instances] : []
+
+    content {
+      name           = "http"
+      instance_count = always_ready.value
+    }
+  }
+
+  # Publishing takes an Entra token. azurerm has no argument for FTP's own password: the settings' deployment shuts it.
   webdeploy_publish_basic_authentication_enabled = false
 
   app_settings = local.settings
@@ -82,7 +98,7 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   }
 
   lifecycle {
-    ignore_changes = [app_settings["EBB_CALLBACK_KEY"]]
+    ignore_changes = [app_settings["EBB_ALERT_KEY"], app_settings["EBB_CALLBACK_KEY"]]
   }
 
   depends_on = [
@@ -93,10 +109,57 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   ]
 }
 
-# All settings once more, by ARM: azurerm adds an AzureWebJobsStorage without a key, which host and Ebb would both prefer to the
-# identity. And the function key with which runs of the factory call the app, and the doctor tries the way of alerts, is
-# fetched by ARM itself: kept in the app's settings, shown nowhere.
+# All settings once more, by ARM: azurerm adds an AzureWebJobsStorage without a key at each change of the app, which host and Ebb
+# both prefer to the identity. This one asks the host for nothing, so it heals the app also when the host cannot answer.
+resource "azurerm_resource_group_template_deployment" "settings" {
+  name                = "ebb-settings"
+  resource_group_name = azurerm_resource_group.ebb.name
+  deployment_mode     = "Incremental"
+
+  template_content = jsonencode({
+    "$schema"      = local.arm_schema
+    contentVersion = "1.0.0.0"
+    parameters     = local.has_webhooks ? { webhooks = { type = "securestring" } } : {}
+    resources = [{
+      type       = "Microsoft.Web/sites/config"
+      apiVersion = "2024-11-01"
+      name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
+      properties = local.written
+      },
+      {
+        type       = "Microsoft.Web/sites/basicPublishingCredentialsPolicies"
+        apiVersion = "2024-11-01"
+        name       = "${azurerm_function_app_flex_consumption.ebb.name}/ftp"
+        location   = azurerm_resource_group.ebb.location
+        properties = { allow = false }
+    }]
+  })
+
+  # A template stays readable among the group's deployments; a secure parameter does not.
+  parameters_content = jsonencode(local.has_webhooks ? { webhooks = { value = var.webhooks } } : {})
+
+  # Whatever azurerm writes to the app, it writes its own settings as well.
+  lifecycle {
+    replace_triggered_by = [azurerm_function_app_flex_consumption.ebb]
+  }
+}
+
+# The host restarts with its settings, and gives no keys until it has.
+resource "time_sleep" "restart" {
+  count           = var.fetch_function_key ? 1 : 0
+  create_duration = "60s"
+
+  lifecycle {
+    replace_triggered_by = [azurerm_resource_group_template_deployment.settings]
+  }
+
+  depends_on = [azurerm_resource_group_template_deployment.settings]
+}
+
+# The keys of two functions: runs of the factory call slice_validate with one, and the doctor tries the way of alerts with the
+# other. Neither opens another route. ARM fetches them itself: kept in the app's settings, shown nowhere.
 resource "azurerm_resource_group_template_deployment" "callback" {
+  count               = var.fetch_function_key ? 1 : 0
   name                = "ebb-callback"
   resource_group_name = azurerm_resource_group.ebb.name
   deployment_mode     = "Incremental"
@@ -109,19 +172,18 @@ resource "azurerm_resource_group_template_deployment" "callback" {
       type       = "Microsoft.Web/sites/config"
       apiVersion = "2024-11-01"
       name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
-      properties = merge(local.settings, {
-        APPLICATIONINSIGHTS_CONNECTION_STRING = azurerm_application_insights.ebb.connection_string
-        EBB_WEBHOOKS                          = local.has_webhooks ? "[parameters('webhooks')]" : ""
-        EBB_CALLBACK_KEY                      = var.fetch_function_key ? "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/host/default', '2024-11-01').functionKeys.default]" : ""
+      properties = merge(local.written, {
+        EBB_ALERT_KEY    = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/alerts', '2024-11-01').default]"
+        EBB_CALLBACK_KEY = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/slice_validate', '2024-11-01').default]"
       })
     }]
   })
 
-  # A template stays readable among the group's deployments; a secure parameter does not.
   parameters_content = jsonencode(local.has_webhooks ? { webhooks = { value = var.webhooks } } : {})
 
-  # Whatever azurerm writes to the app, it writes its own settings as well.
   lifecycle {
-    replace_triggered_by = [azurerm_function_app_flex_consumption.ebb]
+    replace_triggered_by = [azurerm_resource_group_template_deployment.settings]
   }
+
+  depends_on = [time_sleep.restart]
 }

@@ -96,4 +96,10 @@ resource "azurerm_private_endpoint" "ebb" {
     name                 = "default"
     private_dns_zone_ids = [azurerm_private_dns_zone.ebb[each.value.part].id]
   }
+
+  # The account takes one change at a time, and its role assignments are changes.
+  depends_on = [
+    azurerm_cosmosdb_sql_role_assignment.app,
+    azurerm_cosmosdb_sql_role_assignment.factory,
+  ]
 }

@@ -261,6 +261,17 @@ variable "instances_max" {
   }
 }
 
+variable "http_instances" {
+  description = "Instances that wait for HTTP calls and never go cold: a cold one takes seconds, and an action group waits for ten. One of 2 GB costs about 21 USD a month; 0 makes the first alert after a pause wait for a cold start."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.http_instances >= 0 && var.http_instances <= 20
+    error_message = "Http_instances: write 0 to 20."
+  }
+}
+
 variable "tick_schedule" {
   description = "When the controller decides (NCRONTAB with seconds)."
   type        = string
@@ -310,7 +321,7 @@ variable "metric_settle_s" {
 }
 
 variable "fetch_function_key" {
-  description = "Whether to fetch the function key with which alerts and the factory call the app. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself."
+  description = "Whether to fetch the function keys with which alerts and the factory call the app, one of a single function each. Azure has none before there is code: deploy, publish, then deploy again with true. `azd up` does it so by itself."
   type        = bool
   default     = false
 }

@@ -7,6 +7,10 @@ terraform {
       source  = "hashicorp/azurerm"
       version = "4.55.0"
     }
+    time = {
+      source  = "hashicorp/time"
+      version = "0.13.1"
+    }
   }
 }
 

@@ -59,6 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--ready-file", type=Path, metavar="PATH", help="written when ready: url, keys, pid")
     add("--state-dir", type=Path, metavar="DIR", help="where timers remember their last run")
     add("--function-key", metavar="KEY", help="key of FUNCTION level (default: random)")
+    add(
+        "--single-key",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FUNCTION", "KEY"),
+        help="key that opens this function alone",
+    )
     add("--master-key", metavar="KEY", help="key of every level (default: random)")
     add("--queue-lease-s", type=_lease, default=QUEUE_LEASE_S, metavar="S")
     add("--drain-s", type=_seconds, default=DRAIN_S, metavar="S")
@@ -82,6 +90,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         state_dir=absolute(arguments.state_dir),
         keys=Keys(
             function=arguments.function_key or secrets.token_urlsafe(32),
+            single=dict(arguments.single_key),
             master=arguments.master_key or secrets.token_urlsafe(32),
         ),
         queue_lease_s=arguments.queue_lease_s,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
@@ -40,16 +40,19 @@ _SAME_SITE = {1: "Lax", 2: "Strict", 3: "None"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """What callers prove themselves with: the function key, or the master key for everything."""
+    """What callers prove themselves with: a key of one function, of all, or the master key."""
 
     function: str
     master: str
+    single: Mapping[str, str] = field(default_factory=dict)
+    """Keys that open the one function of their name, as Azure makes one for each."""
 
-    def admit(self, level: str, given: str | None) -> bool:
-        """Decide whether a caller with this key may call a function of this level."""
+    def admit(self, function: str, level: str, given: str | None) -> bool:
+        """Decide whether a caller with this key may call this function of this level."""
         if level == "anonymous":
             return True
-        accepted = [self.master] if level == "admin" else [self.function, self.master]
+        own = [self.single[function]] if function in self.single else []
+        accepted = [self.master] if level == "admin" else [*own, self.function, self.master]
         offered = (given or "").encode()
         return any(hmac.compare_digest(key.encode(), offered) for key in accepted)
 
@@ -88,7 +91,9 @@ class HttpFace:
         function = self._functions[found.function]
         trigger = function.trigger
         if not isinstance(trigger, HttpTrigger) or not self._keys.admit(
-            trigger.auth_level, request.headers.get(KEY_HEADER) or request.query.get("code")
+            function.name,
+            trigger.auth_level,
+            request.headers.get(KEY_HEADER) or request.query.get("code"),
         ):
             return self._refuse(request, 401)
         try:

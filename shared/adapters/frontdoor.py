@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from shared.errors import PROBLEM_MEDIA, EbbError, PermanentError, TransientError
 
-TIMEOUT_S = 10.0  # as long as Azure's action groups wait
+TIMEOUT_S = 40.0  # a cold instance takes seconds, and this call needs another one than ours
 _UNGUARDED = "the app that answers there does not have this EBB_ALERT_ISSUER: restart or publish it"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ADVICE: dict[int, str] = {
     **dict.fromkeys(_REDIRECTS, "redirects are not followed: name the end in EBB_CALLBACK_URL"),
-    HTTPStatus.UNAUTHORIZED: "the key is not, or no longer, this app's function key",
+    HTTPStatus.UNAUTHORIZED: "the key is not, or no longer, this app's key of alerts",
     HTTPStatus.FORBIDDEN: "something in front of the app lets nobody in, Azure Monitor included",
     HTTPStatus.NOT_FOUND: "no Ebb of this version answers there",
 }
@@ -40,7 +40,7 @@ class WebFrontDoor:
         except ValueError as error:
             raise PermanentError(
                 f"{doing}: {type(error).__name__}, so nothing can be sent; write EBB_CALLBACK_URL "
-                "and EBB_CALLBACK_KEY anew, in plain ASCII on one line"
+                "and EBB_ALERT_KEY anew, in plain ASCII on one line"
             ) from None  # the cause may hold the key, which is a secret
         taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
         if self.guarded and taken:

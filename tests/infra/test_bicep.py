@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,7 @@ def test_every_output_that_is_used_exists() -> None:
     """A misspelled output would be found only while deploying."""
     content = text(MAIN)
     known = {call.name: _called(MAIN, call.path)[2] for call in calls(content)}
-    used = set(re.findall(r"\b(\w+)\.outputs\.(\w+)", content))
+    used = set(re.findall(r"\b(\w+)!?\.outputs\.(\w+)", content))
     assert used != set()
     assert sorted(f"{name}.{part}" for name, part in used if part not in known[name]) == []
 
@@ -164,3 +166,79 @@ def test_a_budgets_first_month_is_handed_in_again() -> None:
 def test_flex_consumption_is_given_no_setting_of_the_site_that_it_refuses() -> None:
     """The whole deployment would fail by it."""
     assert "ftpsState" not in text(INFRA / "modules" / "app.bicep")
+
+
+def test_settings_are_written_after_the_alerts_have_their_key() -> None:
+    """Writing them restarts the host, and a host that restarts gives no keys."""
+    content = text(MAIN)
+    settings = re.search(r"^module settings (.*?)^\}", content, re.MULTILINE | re.DOTALL)
+    alerts = re.search(r"^module alerts (.*?)^\}", content, re.MULTILINE | re.DOTALL)
+    assert settings is not None
+    assert alerts is not None
+    assert re.search(r"dependsOn: \[\s+alerts\s+\]", settings[1])
+    assert "settings" not in alerts[1]
+    assert "Microsoft.Web/sites/config" not in text(INFRA / "modules" / "app.bicep")
+
+
+def test_no_output_of_a_module_that_may_be_missing_is_read_unguarded() -> None:
+    """Bicep warns (BCP318): such a module is null where its condition does not hold."""
+    content = code(MAIN)
+    conditional = re.findall(r"^module (\w+) '[^']+' = if", content, re.MULTILINE)
+    assert {"network", "dns", "factory"} <= set(conditional)
+    bare = re.findall(rf"\b(?:{'|'.join(conditional)})\.outputs\.\w+", content)
+    assert bare == []
+    unguarded = [line for line in content.splitlines() if "!.outputs" in line and " ? " not in line]
+    assert unguarded == []
+
+
+def _second_provisioning(folder: Path, failures: int, **given: str) -> tuple[int, list[str]]:
+    """What azd's hook does in a shell whose azd fails so many times, and whose sleep is quick."""
+    told = folder / "told"
+    told.touch()
+    for name, body in {
+        "azd": '[ "$1" = env ] || [ "$(grep -c provision "$TOLD")" -gt "$FAILURES" ]',
+        "sleep": "true",
+    }.items():
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> "$TOLD"\n{body}\n', encoding="utf-8")
+        program.chmod(0o755)
+    hook = yaml.safe_load(text(INFRA.parent / "azure.yaml"))["hooks"]["postdeploy"]["posix"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", hook["run"]],
+        env={
+            "PATH": f"{folder}:{os.environ['PATH']}",
+            "TOLD": str(told),
+            "FAILURES": str(failures),
+            **given,
+        },
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, told.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("failures", "status", "tries", "waits"), [(0, 0, 1, 0), (2, 0, 3, 2), (3, 1, 3, 2)]
+)
+def test_a_second_provisioning_that_meets_a_restarting_host_is_tried_again(
+    tmp_path: Path, failures: int, status: int, tries: int, waits: int
+) -> None:
+    """Azure answers listKeys with InternalServerError at times: three tries, a minute apart."""
+    done, told = _second_provisioning(tmp_path, failures)
+    assert done == status
+    assert told.count("azd provision --no-prompt") == tries
+    assert told.count("sleep 60") == waits
+
+
+def test_an_app_that_has_its_key_is_not_provisioned_twice(tmp_path: Path) -> None:
+    """Only the first deployment needs it."""
+    done, told = _second_provisioning(tmp_path, 0, EBB_FETCH_FUNCTION_KEY="true")
+    assert (done, told) == (0, [])
+
+
+def test_windows_tries_the_second_provisioning_as_often() -> None:
+    """The same hook in PowerShell: three tries, a minute apart, and an error at the end."""
+    hook = yaml.safe_load(text(INFRA.parent / "azure.yaml"))["hooks"]["postdeploy"]["windows"]
+    assert "foreach ($attempt in 1..3)" in hook["run"]
+    assert "Start-Sleep -Seconds 60" in hook["run"]
+    assert hook["run"].rstrip().endswith("exit 1")

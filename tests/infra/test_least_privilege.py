@@ -61,6 +61,7 @@ CLOSED = {
     ("terraform/storage.tf", "https_traffic_only_enabled = true"): 2,
     ("terraform/storage.tf", "versioning_enabled = true"): 1,
     ("terraform/app.tf", "https_only = true"): 1,
+    ("terraform/app.tf", "{ allow = false }"): 1,
     ("terraform/app.tf", "webdeploy_publish_basic_authentication_enabled = false"): 1,
     ("terraform/monitoring.tf", "local_authentication_enabled = false"): 1,
     ("terraform/monitoring.tf", "local_authentication_disabled = true"): 1,
@@ -161,14 +162,34 @@ def test_no_parameter_or_output_is_a_secret(path: Path) -> None:
 
 
 def test_keys_are_fetched_only_where_they_are_used() -> None:
-    """The function key goes to the action group and to the app's own setting, and nowhere else."""
+    """Keys of two functions go to the action group and to the app's settings, and nowhere else."""
     places = {path.name: text(path).count("listKeys(") for path in (*BICEP, *TERRAFORM)}
     assert {name: count for name, count in places.items() if count} == {
         "alerts.bicep": 1,
-        "callback.bicep": 1,
+        "callback.bicep": 2,
         "alerts.tf": 1,
-        "app.tf": 1,
+        "app.tf": 2,
     }
+
+
+@pytest.mark.parametrize("path", [*BICEP, *TERRAFORM], ids=lambda path: path.name)
+def test_no_key_that_opens_every_route_is_fetched(path: Path) -> None:
+    """A Reader of the resource group sees the action group's key: it must open alerts alone."""
+    assert "/host/default" not in text(path)
+    functions = re.findall(r"/functions/(\w+)'", text(path))
+    assert set(functions) <= {"alerts", "slice_validate"}
+    assert len(functions) == text(path).count("listKeys(")
+
+
+def test_each_fetched_key_belongs_to_the_function_that_is_called_with_it() -> None:
+    """A receiver with another function's key would be answered 401 for each alert."""
+    named = re.findall(r"def (\w+)\(req:", text(INFRA.parent / "function_app.py"))
+    assert {"alerts", "slice_validate"} <= set(named)
+    for path in (INFRA / "modules" / "callback.bicep", INFRA / "terraform" / "app.tf"):
+        given = dict(re.findall(r"(EBB_\w+_KEY) *[:=].*/functions/(\w+)'", text(path)))
+        assert given == {"EBB_ALERT_KEY": "alerts", "EBB_CALLBACK_KEY": "slice_validate"}
+    for path in (INFRA / "modules" / "alerts.bicep", INFRA / "terraform" / "alerts.tf"):
+        assert re.search(r"/api/alerts\?code=.*/functions/alerts'", text(path))
 
 
 @pytest.mark.parametrize(("place", "times"), CLOSED.items(), ids=str)
@@ -184,9 +205,15 @@ def test_addresses_of_people_stand_in_no_deployments_history() -> None:
     callback = code(INFRA / "modules" / "callback.bicep")
     assert re.search(r"@secure\(\)\s+param settings object", callback)
     app = blocks(code(INFRA / "terraform" / "app.tf"), "resource")
-    template = app["callback"]
-    content, _, given = template.partition("parameters_content")
-    assert 'webhooks = { type = "securestring" }' in content
-    assert "EBB_WEBHOOKS" in content
-    assert "var.webhooks" not in content
-    assert "var.webhooks" in given
+    written = re.search(
+        r"^  written = (.*?)^  \}\)", text(INFRA / "terraform" / "app.tf"), re.MULTILINE | re.DOTALL
+    )
+    assert written is not None
+    assert "EBB_WEBHOOKS" in written[1]
+    assert "var.webhooks" not in written[1]
+    for name in ("settings", "callback"):
+        content, _, given = app[name].partition("parameters_content")
+        assert 'webhooks = { type = "securestring" }' in content
+        assert "local.written" in content
+        assert "var.webhooks" not in content
+        assert "var.webhooks" in given

@@ -68,7 +68,7 @@ def test_every_resource_that_is_named_exists() -> None:
         f"{kind}.{name}"
         for kind, name in re.findall(r'^(?:resource|data) "(\w+)" "(\w+)"', ALL, re.MULTILINE)
     }
-    used = set(re.findall(r"\b(azurerm_\w+\.\w+)", ALL))
+    used = set(re.findall(r"\b((?:azurerm|time)_\w+\.\w+)", ALL))
     assert used != set()
     assert sorted(used - declared) == []
 
@@ -113,9 +113,44 @@ def test_the_accounts_keys_are_never_read() -> None:
     assert '"azurerm_cosmosdb_account"' not in ALL
 
 
-def test_settings_are_written_by_arm_behind_every_change_of_the_app() -> None:
-    """The provider adds a connection string without a key, which the host would prefer."""
-    body = blocks(ALL, "resource")["callback"]
-    assert "count" not in re.findall(r"^  (\w+) +=", body, re.MULTILINE)
-    assert "replace_triggered_by = [azurerm_function_app_flex_consumption.ebb]" in body
-    assert "merge(local.settings" in body
+def test_an_app_that_azurerm_broke_is_healed_before_its_host_is_asked() -> None:
+    """The provider adds a connection string without a key: then the host gives no keys."""
+    made = blocks(ALL, "resource")
+    arm = "azurerm_resource_group_template_deployment"
+    settings = made["settings"]
+    assert "count" not in re.findall(r"^  (\w+) +=", settings, re.MULTILINE)
+    assert "listKeys" not in settings
+    assert "replace_triggered_by = [azurerm_function_app_flex_consumption.ebb]" in settings
+    assert f"replace_triggered_by = [{arm}.settings]" in made["restart"]
+    assert re.search(r'create_duration += "60s"', made["restart"])
+    assert f"replace_triggered_by = [{arm}.settings]" in made["callback"]
+    assert "depends_on = [time_sleep.restart]" in made["callback"]
+    assert f"depends_on = [{arm}.callback]" in made["action_group"]
+
+
+def test_a_template_that_asks_for_keys_follows_the_one_that_does_not() -> None:
+    """Whatever asks a host for keys waits until its settings are whole."""
+    asking = [name for name, body in blocks(ALL, "resource").items() if "listKeys" in body]
+    waiting = [name for name in asking if "depends_on" in blocks(ALL, "resource")[name]]
+    assert asking == waiting == ["callback"]
+    assert "listKeys" in ALL.partition("alerts_address")[2].partition("\n")[0]
+
+
+def test_an_accounts_private_endpoint_waits_for_its_roles() -> None:
+    """The account takes one change at a time, and azurerm's own locks differ for the two."""
+    endpoint = re.search(
+        r'^resource "azurerm_private_endpoint" "ebb" \{\n(.*?)^\}', ALL, re.MULTILINE | re.DOTALL
+    )
+    assert endpoint is not None
+    for who in ("app", "factory"):
+        assert f"azurerm_cosmosdb_sql_role_assignment.{who}," in endpoint[1]
+
+
+def test_both_serve_several_http_calls_at_once_and_keep_an_instance_warm() -> None:
+    """Azure starts Python with one call at a time, and from zero."""
+    bicep = (INFRA / "modules" / "app.bicep").read_text(encoding="utf-8")
+    terraform = (INFRA / "terraform" / "app.tf").read_text(encoding="utf-8")
+    assert "perInstanceConcurrency: 8" in bicep
+    assert re.search(r"http_concurrency += 8\b", terraform)
+    assert re.search(r"name: 'http'\s+instanceCount: httpInstances", bicep)
+    assert re.search(r'name += "http"\s+instance_count = always_ready.value', terraform)

@@ -271,7 +271,7 @@ def test_what_was_mended_is_sound_again(deployment: Deployment) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("EBB_CALLBACK_KEY", "answered 401; the key is not, or no longer,"),
+        ("EBB_ALERT_KEY", "answered 401; the key is not, or no longer,"),
         ("EBB_CALLBACK_URL", "no answer (ConnectionRefusedError)"),
     ],
     ids=["a key of yesterday", "an address where nobody answers"],
@@ -283,7 +283,7 @@ def test_alerts_that_cannot_arrive_are_named_with_their_cure(
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         wrong = {
-            "EBB_CALLBACK_KEY": "rotated",
+            "EBB_ALERT_KEY": "rotated",
             "EBB_CALLBACK_URL": f"http://127.0.0.1:{deaf.getsockname()[1]}",
         }
         found = deployment.findings(**{setting: wrong[setting]})
@@ -299,7 +299,7 @@ def test_a_front_door_that_asks_for_a_token_is_seen_to_ask(deployment: Deploymen
     found = deployment.findings(**guard)
     assert faulty(found) == []
     assert "turned away" in found["alerts"]["seen"]
-    found = deployment.findings(**guard, EBB_CALLBACK_KEY="rotated")
+    found = deployment.findings(**guard, EBB_ALERT_KEY="rotated")
     assert faulty(found) == ["alerts"]
     assert "function key" in found["alerts"]["seen"]
 

@@ -105,6 +105,16 @@ def test_a_key_opens_what_its_level_allows(
     assert shared_host.call("GET", path, params=query).status_code == status
 
 
+def test_the_key_of_one_function_opens_no_other(start: Start) -> None:
+    """As Azure's: what the factory and the action group hold is of no use elsewhere."""
+    host = start("--function-key", "all", "--single-key", "guarded", "its own")
+    codes = [
+        host.call("GET", path, headers={"x-functions-key": "its own"}).status_code
+        for path in ("/api/guarded", "/api/ruled", "/api/settings")
+    ]
+    assert codes == [200, 401, 401]
+
+
 def test_a_key_is_never_written_to_the_log(shared_host: RunningHost) -> None:
     """Refusals are logged without their query."""
     shared_host.call("GET", "/api/guarded?code=mistyped-key")

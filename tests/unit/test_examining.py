@@ -368,7 +368,7 @@ def test_a_front_door_that_asks_for_a_token_is_sound_and_says_what_was_not_seen(
 
 def test_why_alerts_are_not_examined_is_told(world: World) -> None:
     """Silence would be taken for soundness."""
-    closed = replace(world.ports, front_door=NoFrontDoor("EBB_CALLBACK_KEY is not set"))
+    closed = replace(world.ports, front_door=NoFrontDoor("EBB_ALERT_KEY is not set"))
     found = examined(closed)["alerts"]
     assert found.verdict is Verdict.SKIPPED
-    assert found.seen == "not examined: EBB_CALLBACK_KEY is not set"
+    assert found.seen == "not examined: EBB_ALERT_KEY is not set"

@@ -70,7 +70,7 @@ def test_an_alert_goes_to_the_alerts_address_with_the_key(outside: Outside) -> N
     [
         (302, PermanentError, "redirects are not followed"),
         (308, PermanentError, "name the end in EBB_CALLBACK_URL"),
-        (401, PermanentError, "no longer, this app's function key"),
+        (401, PermanentError, "no longer, this app's key of alerts"),
         (403, PermanentError, "something in front of the app"),
         (404, PermanentError, "no Ebb of this version"),
         (422, PermanentError, "it was not taken"),
@@ -121,18 +121,18 @@ def of_settings(**changed: str) -> FrontDoor:
 
 def test_without_address_or_key_the_front_door_is_closed() -> None:
     """It says which settings are missing, and posts nothing."""
-    for given in ({}, {"EBB_CALLBACK_URL": "https://a.test"}, {"EBB_CALLBACK_KEY": KEY}):
+    for given in ({}, {"EBB_CALLBACK_URL": "https://a.test"}, {"EBB_ALERT_KEY": KEY}):
         door = of_settings(**given)
-        assert "EBB_CALLBACK_URL and EBB_CALLBACK_KEY" in door.closed
+        assert "EBB_CALLBACK_URL and EBB_ALERT_KEY" in door.closed
         with pytest.raises(PermanentError, match="are not both set"):
             door.alert("an alert")
-    assert of_settings(EBB_CALLBACK_URL="https://a.test", EBB_CALLBACK_KEY=KEY).closed == ""
+    assert of_settings(EBB_CALLBACK_URL="https://a.test", EBB_ALERT_KEY=KEY).closed == ""
 
 
 def test_where_alerts_must_bring_a_token_the_front_door_is_guarded() -> None:
     """Ebb has no such token; it can still see whether it is asked for one."""
     guard = {"EBB_ALERT_ISSUER": "https://issuer.test", "EBB_ALERT_AUDIENCE": "ebb"}
-    place = {"EBB_CALLBACK_URL": "https://a.test", "EBB_CALLBACK_KEY": KEY}
+    place = {"EBB_CALLBACK_URL": "https://a.test", "EBB_ALERT_KEY": KEY}
     assert of_settings(**place, **guard).guarded
     assert not of_settings(**place).guarded
     assert of_settings(**guard).closed != ""
@@ -142,7 +142,7 @@ def test_where_alerts_must_bring_a_token_the_front_door_is_guarded() -> None:
     ("status", "media", "told"),
     [
         (202, PROBLEM_MEDIA, "without a token; the app that answers there does not have this"),
-        (401, "text/plain", "no longer, this app's function key"),
+        (401, "text/plain", "no longer, this app's key of alerts"),
         (403, PROBLEM_MEDIA, "something in front of the app"),
     ],
     ids=["taken", "turned away by the platform", "another refusal"],

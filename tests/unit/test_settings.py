@@ -126,7 +126,8 @@ def test_the_bounds_themselves_are_allowed(seconds: str) -> None:
 @pytest.mark.parametrize("key", ["abc==", " abc==\r\n", "abc==\n"])
 def test_a_pasted_key_loses_the_blanks_around_it(key: str) -> None:
     """A line break cannot be sent in a header."""
-    assert read_settings(GOOD | {"EBB_CALLBACK_KEY": key}).callback_key == "abc=="
+    found = read_settings(GOOD | {"EBB_CALLBACK_KEY": key, "EBB_ALERT_KEY": key})
+    assert (found.callback_key, found.alert_key) == ("abc==", "abc==")
 
 
 @pytest.mark.parametrize("key", ["abc\u2026", "ab\nc", "ab\x00c"])
