@@ -107,10 +107,15 @@ def test_a_key_opens_what_its_level_allows(
 
 def test_the_key_of_one_function_opens_no_other(start: Start) -> None:
     """As Azure's: what the factory and the action group hold is of no use elsewhere."""
-    host = start("--function-key", "all", "--single-key", "guarded", "its own")
+    single = ("--single-key", "guarded", "its own", "--single-key", "echo", "another's")
+    host = start("--function-key", "all", *single)
     codes = [
-        host.call("GET", path, headers={"x-functions-key": "its own"}).status_code
-        for path in ("/api/guarded", "/api/ruled", "/api/settings")
+        host.call("GET", path, headers={"x-functions-key": key}).status_code
+        for path, key in [
+            ("/api/guarded", "its own"),
+            ("/api/guarded", "another's"),
+            ("/api/ruled", "its own"),
+        ]
     ]
     assert codes == [200, 401, 401]
 
