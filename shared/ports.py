@@ -42,9 +42,13 @@ class Clock(Protocol):
 
 
 class Names(Protocol):
-    """Identifiers nobody else has."""
+    """Identifiers nobody else has, and chance, which keeps apart those who would collide."""
 
     def new(self) -> str: ...
+
+    def fraction(self) -> float:
+        """Some number from 0 up to, and not including, 1."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""The machine's own clock and fresh identifiers; nothing else of Ebb reads either."""
+"""The machine's own clock, fresh identifiers and chance; nothing else of Ebb reads any of them."""
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 
@@ -17,3 +18,6 @@ class SystemClock:
 class RandomNames:
     def new(self) -> str:
         return uuid.uuid4().hex
+
+    def fraction(self) -> float:
+        return random.random()  # noqa: S311 -- it spreads waits; nobody must be unable to guess it

@@ -33,7 +33,7 @@ from shared.application.retirements import (
     retires_now,
     step,
 )
-from shared.application.settling import halt
+from shared.application.settling import halt, halting_for
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
@@ -41,7 +41,7 @@ from shared.domain.halts import Halt, Halting
 from shared.domain.receipt import fingerprint, summary_name
 from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
-from shared.domain.slices import CLAIMS_MAX, Migration, MigrationState, Slice, SliceState
+from shared.domain.slices import CLAIMS_MAX, Cause, Migration, MigrationState, Slice, SliceState
 from shared.domain.spec import parse_spec
 from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Change, Entry, Held
@@ -327,6 +327,9 @@ class Controller:
     def _quarantine_deadly(self, view: Plans) -> None:
         quarantined = [s for s in view.slices if s.state is SliceState.QUARANTINED]
         deadly = [s for s in view.slices if s.is_deadly]
+        faulty = [s for s in quarantined if s.cause not in {None, Cause.DOCUMENT}]
+        if faulty:  # its worker died, or met a full table, before it could halt
+            raise halting_for(faulty[0])
         if len(quarantined) > QUARANTINED_MAX or deadly:
             example = (deadly or quarantined)[0]
             raise Halting(

@@ -12,17 +12,17 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from shared.application.bundle import Ports
+from shared.application.desk import until_written
 from shared.domain.notices import Message, NoticeKind, message, notice_id
 from shared.domain.slices import Migration, SliceState
 from shared.domain.spec import parse_spec
-from shared.errors import Conflict, EbbError, PermanentError, TransientError
+from shared.errors import EbbError, PermanentError, TransientError
 from shared.ports import NOTIFY_QUEUE, Incident, IncidentKind, Telling
 
 SENDS_MAX = 8  # with these pauses a receiver may be away for half an hour
 PAUSE_BASE_S = 30
 PAUSE_MAX_S = 600
 TOLD_KEPT = 50  # ids kept with a target: as many as a migration keeps notices
-TRIES_MAX = 16  # conflicts come only from workers that tell one target in the same moment
 TROUBLE_CHARS_MAX = 300
 TEXT_SHOWN_MAX = 200
 
@@ -56,16 +56,16 @@ _LETTERS = TypeAdapter(Letter)
 def note(ports: Ports, migration: Migration, kind: NoticeKind, mark: str) -> None:
     """Write into the migration's record that people are to hear of something, once."""
     wanted = notice_id(migration.uid, kind, mark)
-    now_s = ports.clock.now_s()
-    for _ in range(TRIES_MAX):
-        if any(each.id == wanted for each in migration.notices):
-            return
-        try:
-            ports.ledger.put_migration(migration.noted(kind, mark=mark, now_s=now_s))
-        except Conflict:
-            migration = ports.ledger.migration(migration.name)
-            continue
+    if any(each.id == wanted for each in migration.notices):
         return
+
+    def noted() -> None:
+        current = ports.ledger.migration(migration.name)
+        if all(each.id != wanted for each in current.notices):
+            now_s = ports.clock.now_s()
+            ports.ledger.put_migration(current.noted(kind, mark=mark, now_s=now_s))
+
+    until_written(ports, noted, doing=f"noting that {migration.name} is {kind.value}")
 
 
 def post(ports: Ports, migrations: tuple[Migration, ...], actions: dict[str, Any]) -> None:
@@ -172,14 +172,13 @@ class Notifying:
 
     def _keep(self, said: Message, target: str, *, trouble: str) -> None:
         """With its id if it arrived; a racing worker's own note is never lost."""
-        for _ in range(TRIES_MAX):
+
+        def kept() -> None:
             known = self._ports.tellings.recall(said.migration, target)
             told = known.told if trouble or said.id in known.told else (*known.told, said.id)
-            try:
-                self._ports.tellings.keep(_moved(known, told, trouble))
-            except Conflict:
-                continue
-            return
+            self._ports.tellings.keep(_moved(known, told, trouble))
+
+        until_written(self._ports, kept, doing=f"noting what {target} was told of {said.migration}")
 
     def _record(self, kind: IncidentKind, text: str) -> None:
         incident = Incident(at_s=self._ports.clock.now_s(), kind=kind, text=text)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from shared.application.bundle import Ports
+from shared.application.desk import until_written
 from shared.domain.board import (
     BOARD_AGE_MAX_S,
     BOARD_READ_EVERY_S,
@@ -21,7 +22,7 @@ from shared.domain.board import (
     Seat,
 )
 from shared.domain.pacing import DebtBucket
-from shared.errors import Conflict, EbbError, Throttled, TransientError
+from shared.errors import EbbError, Throttled, TransientError
 from shared.ports import Place
 
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
@@ -29,7 +30,6 @@ PAUSED_PATIENCE_S = 15.0  # on a hot range: half a tick, then others' slices get
 REQUEST_TRIES_MAX = 4  # of one page on a broken connection; more is an outage, not a hiccup
 REQUEST_BACKOFF_S = 1.0
 WAIT_MIN_S = 0.001  # a wait too short for the clock's own grain would never end
-BOARD_TRIES_MAX = 16  # a conflict means another worker moved: with 64 workers this is ample
 METER_FLUSH_EVERY_S = 5.0  # well inside the minute a reading covers
 MINUTE_S = 60
 
@@ -89,17 +89,12 @@ class OwnMeter:
 
 def change_board(ports: Ports, change: Callable[[Board], Board | None]) -> Board | None:
     """Read, change, write back conditionally; None when the change no longer applies."""
-    for _ in range(BOARD_TRIES_MAX):
+
+    def changed() -> Board | None:
         wanted = change(ports.boards.read())
-        if wanted is None:
-            return None
-        try:
-            return ports.boards.write(wanted)
-        except Conflict:
-            continue
-    raise TransientError(
-        f"writing the budget board: {BOARD_TRIES_MAX} conflicts in a row; will be tried again"
-    )
+        return None if wanted is None else ports.boards.write(wanted)
+
+    return until_written(ports, changed, doing="writing the budget board")
 
 
 class Pacer:

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.desk import until_written
 from shared.application.dispatching import RESEND_AFTER_S
-from shared.application.settling import TRIES_MAX
 from shared.application.shelf import promised
 from shared.domain.board import Board
 from shared.domain.coverage import coverage_faults
@@ -548,7 +548,8 @@ def _require(known: Retirement, doing: str, allowed: set[RetirementState]) -> No
 
 def _mark(ports: Ports, name: str) -> None:
     """Let the tick look after it, or no more, as its record says; and people be told of its end."""
-    for _ in range(TRIES_MAX):
+
+    def marked_as_told() -> None:
         migration = ports.ledger.migration(name)
         retirement = ports.ledger.retirement(name)
         if retirement is None:
@@ -559,13 +560,10 @@ def _mark(ports: Ports, name: str) -> None:
             mark = f"{retirement.changed_at_s}"
             now_s = ports.clock.now_s()
             marked = marked.noted(kind, mark=mark, now_s=now_s, halt=retirement.halt)
-        if marked == migration:
-            return
-        try:
+        if marked != migration:
             ports.ledger.put_migration(marked)
-        except Conflict:
-            continue
-        return
+
+    until_written(ports, marked_as_told, doing=f"marking {name} as its retirement says")
 
 
 _TOLD = {
@@ -578,21 +576,18 @@ _TOLD = {
 
 def halt_retirement(ports: Ports, name: str, error: PermanentError) -> None:
     """Remove and restore nothing more until a person resumes it; the copy is not concerned."""
-    for _ in range(TRIES_MAX):
+
+    def halted() -> None:
         retirement = ports.ledger.retirement(name)
         if retirement is None or not retirement.running:
             return
-        halted = retirement.moved(
-            RetirementState.HALTED,
-            reason=str(error),
-            now_s=ports.clock.now_s(),
-            halt=halt_of(error),
+        now_s = ports.clock.now_s()
+        moved = retirement.moved(
+            RetirementState.HALTED, reason=str(error), now_s=now_s, halt=halt_of(error)
         )
-        try:
-            ports.ledger.commit(name, Change(retirement=halted))
-        except Conflict:
-            continue
-        break
+        ports.ledger.commit(name, Change(retirement=moved))
+
+    until_written(ports, halted, doing=f"halting the retirement of {name}")
     _mark(ports, name)
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import islice
 
 from shared.application.bundle import Ports
+from shared.application.desk import until_written
 from shared.application.dispatching import named_in
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.removing import Batch, Deleting, Field, Outcomes, Stubbing, Undoing
@@ -29,7 +30,6 @@ from shared.application.retirements import (
     waiting_removals,
     write_regions_fault,
 )
-from shared.application.settling import CONFLICT_WAIT_S, TRIES_MAX
 from shared.application.shelf import Item, Shelf, opened, promised
 from shared.domain.addresses import why_unaddressable
 from shared.domain.board import Activity, Seat
@@ -47,7 +47,7 @@ from shared.domain.retirement import (
 )
 from shared.domain.slices import Migration, Slice
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import Conflict, EbbError, PermanentError, TransientError
+from shared.errors import Conflict, EbbError, PermanentError
 from shared.ports import Archive, Change
 
 STAY_S = 300.0  # as for copying: an invocation must end well before functionTimeout
@@ -201,20 +201,19 @@ class Retiring:
     def _settled(self, errand: Errand, change: Callable[[Removal], Removal]) -> Removal | None:
         """The removal moved on by whoever holds it; None if someone else does by now."""
         name = errand.migration.name
-        for _ in range(TRIES_MAX):
+
+        def settled() -> Removal | None:
             current = self._ports.ledger.removal(name, errand.removal.id)
             if current is None or current.fence != errand.removal.fence:
                 return None
             if current.state is not RemovalState.WORKING:
                 return None
             changed = change(current)
-            try:
-                self._ports.ledger.commit(name, Change(removals=(changed,)))
-            except Conflict:
-                self._ports.clock.wait(CONFLICT_WAIT_S)
-                continue
+            self._ports.ledger.commit(name, Change(removals=(changed,)))
             return changed
-        return None
+
+        doing = f"recording the removal of slice {errand.slice.id}"
+        return until_written(self._ports, settled, doing=doing)
 
 
 class Passage:
@@ -387,24 +386,20 @@ class Passage:
     def _end(self, noted: Removal) -> None:
         """With the totals, in one transaction; conflicts come from other slices that end."""
         name, ended = noted.migration, noted.ended()
-        for _ in range(TRIES_MAX):
+
+        def recorded() -> None:
             totals = self._ports.ledger.retirement(name)
             if totals is None:
                 raise PermanentError(f"ending a removal of {name}: its retirement is gone")
+            change = Change(removals=(ended,), retirement=totals.with_done(ended))
             try:
-                self._ports.ledger.commit(
-                    name, Change(removals=(ended,), retirement=totals.with_done(ended))
-                )
+                self._ports.ledger.commit(name, change)
             except Conflict:
                 if self._still_mine().state is not RemovalState.DONE:
-                    self._ports.clock.wait(CONFLICT_WAIT_S)
-                    continue
-            self._removal = ended
-            return
-        raise TransientError(
-            f"recording the removal of slice {noted.slice_id}: {TRIES_MAX} conflicts in a row; "
-            "will be tried again"
-        )
+                    raise
+
+        until_written(self._ports, recorded, doing=f"ending the removal of slice {noted.slice_id}")
+        self._removal = ended
 
     def _outcome(self) -> str:
         end = self._removal

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from shared.application.bundle import Ports
+from shared.application.desk import until_written
 from shared.application.dispatching import Work
 from shared.application.measuring import count_verdict
 from shared.domain.halts import Halt, Halting, halt_of
 from shared.domain.receipt import Promise
 from shared.domain.runs import RunCost
 from shared.domain.slices import Cause, MigrationState, Progress, Slice, SliceState, Staged
-from shared.errors import Conflict, EbbError, PermanentError, TransientError
+from shared.errors import EbbError, PermanentError
 from shared.ports import Change
-
-TRIES_MAX = 16  # conflicts come only from slices of one migration ending in the same moment
-CONFLICT_WAIT_S = 0.1
 
 
 def settle_failure(
@@ -54,8 +52,7 @@ def settle_failure(
         return f"slice {work.slice.id} had moved on; the failure was not recorded: {error}"
     count_verdict(ports.telemetry, name, cause.value)
     if settled.state is SliceState.QUARANTINED and cause is not Cause.DOCUMENT:
-        text = f"slice {settled.id} failed {settled.failures} times: {error}"
-        halt(ports, name, Halting(Halt(f"slice_{cause.value}"), text))
+        halt(ports, name, halting_for(settled))
     return f"slice {settled.id} is {settled.state.value} ({cause.value}): {error}"
 
 
@@ -112,23 +109,28 @@ def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> s
     return f"slice {settled.id} is proven"
 
 
+def halting_for(quarantined: Slice) -> Halting:
+    """Why its migration halts, in the words of its last attempt."""
+    cause = quarantined.cause or Cause.FAULT
+    text = f"slice {quarantined.id} failed {quarantined.failures} times: {quarantined.error}"
+    return Halting(Halt(f"slice_{cause.value}"), text)
+
+
 def halt(ports: Ports, name: str, error: PermanentError) -> None:
     """Stop a migration until a person resumes it; people are told."""
-    for _ in range(TRIES_MAX):
+
+    def halted() -> None:
         migration = ports.ledger.migration(name)
         if migration.state is not MigrationState.RUNNING:
             return
-        halted = migration.moved(
-            MigrationState.HALTED,
-            reason=str(error),
-            now_s=ports.clock.now_s(),
-            halt=halt_of(error),
+        now_s = ports.clock.now_s()
+        ports.ledger.put_migration(
+            migration.moved(
+                MigrationState.HALTED, reason=str(error), now_s=now_s, halt=halt_of(error)
+            )
         )
-        try:
-            ports.ledger.put_migration(halted)
-        except Conflict:
-            continue
-        return
+
+    until_written(ports, halted, doing=f"halting {name}")
 
 
 def settle(
@@ -136,7 +138,8 @@ def settle(
 ) -> Slice | None:
     """Apply a change to the slice and the totals together; None if the slice moved on."""
     name = work.migration.name
-    for _ in range(TRIES_MAX):
+
+    def settled() -> Slice | None:
         current = ports.ledger.slice(name, work.slice.id)
         progress = ports.ledger.progress(name)
         if current is None or progress is None or current.fence != work.slice.fence:
@@ -144,12 +147,7 @@ def settle(
         if current.state is not work.slice.state:
             return None
         changed, totals = change(current, progress)
-        try:
-            ports.ledger.commit(name, Change(slices=(changed,), progress=totals))
-        except Conflict:
-            ports.clock.wait(CONFLICT_WAIT_S)
-            continue
+        ports.ledger.commit(name, Change(slices=(changed,), progress=totals))
         return changed
-    raise TransientError(
-        f"recording slice {work.slice.id}: {TRIES_MAX} conflicts in a row; will be tried again"
-    )
+
+    return until_written(ports, settled, doing=f"recording slice {work.slice.id}")

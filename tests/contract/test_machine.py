@@ -39,6 +39,14 @@ def test_no_name_comes_twice(names: Names) -> None:
     assert all(name.replace("-", "").isalnum() for name in many)
 
 
+@pytest.mark.parametrize("names", [SequentialNames(), RandomNames()], ids=["memory", "random"])
+def test_chance_is_spread_over_the_whole_unit(names: Names) -> None:
+    """Each tenth of it comes up, none is 1 or more, and none comes twice."""
+    many = [names.fraction() for _ in range(1000)]
+    assert {int(each * 10) for each in many} == set(range(10))
+    assert len(set(many)) == 1000
+
+
 def test_a_scratch_file_is_read_back_and_leaves_nothing(tmp_path: Path) -> None:
     """Written, sought and read; its directory is empty before and after it closes."""
     scratches: list[Scratch] = [MemoryScratch(), TempScratch(tmp_path), TempScratch()]

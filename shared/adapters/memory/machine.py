@@ -1,4 +1,4 @@
-"""A clock that moves only when told or waited on, names in order, and files in memory."""
+"""A clock that moves only when told or waited on, names and chance in order, files in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from io import BytesIO
 from threading import Lock
 from typing import BinaryIO
+
+GOLDEN = 0.6180339887498949  # its multiples spread most evenly between 0 and 1
 
 
 class MemoryClock:
@@ -31,12 +33,19 @@ class SequentialNames:
     def __init__(self, prefix: str = "name") -> None:
         self._prefix = prefix
         self._last = 0
+        self._drawn = 0
         self._lock = Lock()
 
     def new(self) -> str:
         with self._lock:
             self._last += 1
             return f"{self._prefix}-{self._last:06d}"
+
+    def fraction(self) -> float:
+        """Evenly spread, and the same ones at each run."""
+        with self._lock:
+            self._drawn += 1
+            return self._drawn * GOLDEN % 1.0
 
 
 class MemoryScratch:
