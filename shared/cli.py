@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_retire(commands)
     _add_read(commands)
     _add_restore(commands)
+    _add_reindex(commands)
     _add_adf(commands)
     return parser
 
@@ -183,6 +184,12 @@ def _add_restore(commands: Any) -> None:
         "--deleted", action="store_true", help="the one ID even if its owner deleted it"
     )
     restore.add_argument("--execute", action="store_true", help="do it; needs the app running")
+
+
+def _add_reindex(commands: Any) -> None:
+    text = "rebuild the look-up index from the archive; without --execute a dry run"
+    reindex = _add(commands, "reindex", text, reading.reindex, "name")
+    reindex.add_argument("--execute", action="store_true", help="do it; needs the app running")
 
 
 def _add_key(parser: argparse.ArgumentParser, *, required: bool) -> None:

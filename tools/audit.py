@@ -63,6 +63,7 @@ class Broken(Exception):
 
 
 CYCLE = re.compile(r"cycles/([0-9]{10})\.json")
+REMOVAL_NAME = re.compile(r"(?:removed|returned)/(.*)\.([0-9]{10})\.([0-9]+)\.json", re.DOTALL)
 
 
 class Key(NamedTuple):
@@ -88,18 +89,22 @@ class Findings:
 
 
 class Folder:
-    """An archive as plain files; symbolic links and devices are not followed."""
+    """An archive as plain files; symbolic links and devices are not followed, only named."""
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise Unreachable(f"reading the folder {str(root)!r}: there is none")
         self._root = root
         self.sizes: dict[str, int] = {}
-        for folder, _, names in os.walk(root, onerror=_refused):
-            for path in (Path(folder, name) for name in names):
-                status = path.lstat()
+        self.odd: list[str] = []
+        """What is neither a file nor a folder; whoever reads data/ by a pattern follows links."""
+        for folder, folders, names in os.walk(root, onerror=_refused):
+            for path in (Path(folder, name) for name in (*folders, *names)):
+                status, name = path.lstat(), path.relative_to(root).as_posix()
                 if stat.S_ISREG(status.st_mode):
-                    self.sizes[path.relative_to(root).as_posix()] = status.st_size
+                    self.sizes[name] = status.st_size
+                elif not stat.S_ISDIR(status.st_mode):
+                    self.odd.append(name)
 
     def open(self, name: str) -> BufferedIOBase:
         try:
@@ -136,6 +141,7 @@ class Container:
             urllib.request.HTTPSHandler(context=context), _NoRedirect, *proxies
         )
         self.sizes: dict[str, int] = {}
+        self.odd: list[str] = []
         self._list()
 
     def _list(self) -> None:
@@ -345,6 +351,17 @@ RECEIPT = {
     "fence": int,
     "ru_spent": float,
     "validated_at_s": float,
+}
+OUTCOME = ("moved", "changed", "gone", "unaddressable", "untraced")
+REMOVAL = {
+    "ebb_removal": 1,
+    "migration": {"name": str, "uid": str},
+    "mode": ("delete", "stub"),
+    "direction": ("remove", "restore"),
+    "slice": str,
+    "fence": int,
+    "first": int,
+    "outcomes": [OUTCOME],
 }
 SUPERSEDED_NAMED_MAX = 10
 
@@ -666,6 +683,8 @@ class Audit:
         self._facts: dict[str, Any] = {}
         self._ranges: dict[str, list[Extent]] = {}
         self._documents = self._document_bytes = self._parquet_bytes = self._gaps = 0
+        self._removals = 0
+        self._counts: dict[str, int] = {}
         self._findings = Findings()
         self._add = self._findings.add
 
@@ -682,6 +701,10 @@ class Audit:
         for name in sorted(self._place.sizes.keys() - self._named):
             if name.startswith(("data/", "manifests/", "receipts/", "cycles/")):
                 self._add("stranger", name, "no sound receipt names it")
+            elif name.startswith(("removed/", "returned/")):
+                self._removal(name)
+        for name in sorted(self._place.odd):
+            self._add("link", name, "neither a file nor a folder; readers of data/ would follow it")
         self._doubled()
         root = self._fingerprint.root()
         whole = "migration.json" in self._place.sizes
@@ -705,7 +728,10 @@ class Audit:
             at += 1
 
     def _report(self, root: str, *, complete: bool) -> dict[str, Any]:
-        known = ("data/", "manifests/", "receipts/", "cycles/", "owner.json", "migration.json")
+        folders = ("data/", "manifests/", "receipts/", "cycles/", "removed/", "returned/")
+        known = (*folders, "owner.json", "migration.json")
+        others = sorted(name for name in self._place.sizes if not name.startswith(known))
+        strange = [name for name in others if not name.startswith(("staging/", "incoming/"))]
         newest = self._boundaries[-1] if self._boundaries else None
         counts, first = self._findings.counts, self._findings.first
         return {
@@ -719,7 +745,9 @@ class Audit:
             "cycles": len(self._boundaries),
             "newest_cycle": newest and newest._asdict(),
             "gaps": self._gaps,
-            "not_looked_at": sum(not name.startswith(known) for name in self._place.sizes),
+            "not_looked_at": len(others),
+            "strange": [name[:SHOWN_CHARS_MAX] for name in strange[:NAMED_MAX]],
+            "removal_records": self._removals,
             "faults": {kind: {"count": counts[kind], "first": first[kind]} for kind in counts},
         }
 
@@ -743,6 +771,7 @@ class Audit:
         range_id = receipt["range"]["id"]
         self._agree(name, f"the token of range {range_id}", receipt["range"]["token"])
         id_lo, id_hi = _bounds(receipt["ids"])
+        self._counts[slice_id] = receipt["documents"]
         extent = Extent(*_bounds(receipt["window"]), id_lo or "", id_hi, slice_id)
         self._ranges.setdefault(range_id, []).append(extent)
         self._files(number, receipt)
@@ -871,6 +900,28 @@ class Audit:
             self._add("unreadable", name, str(error))
             return None
 
+    def _removal(self, name: str) -> None:
+        """What became of a batch of a slice's rows; its name tells which, and of which attempt."""
+        told = REMOVAL_NAME.fullmatch(name)
+        if told is None:
+            self._add("stranger", name, "its name is not that of a removal record")
+            return
+        record = self._json(name, REMOVAL)
+        if record is None:
+            return
+        self._removals += 1
+        folder = "removed" if record["direction"] == "remove" else "returned"
+        own = f"{folder}/{record['slice']}.{record['first']:010d}.{record['fence']}.json"
+        if own != name:
+            self._add("removal", name, f"what it says belongs to {own}")
+        self._agree(name, "migration", record["migration"])
+        self._agree(name, "how documents are removed", record["mode"])
+        end, rows = record["first"] + len(record["outcomes"]), self._counts.get(told[1])
+        if rows is None:
+            self._add("removal", name, "no sound receipt is of its slice")
+        elif not record["first"] < end <= rows:
+            self._add("removal", name, f"it tells of rows up to {end}, and its slice has {rows}")
+
     def _migration(self, root: str, *, complete: bool) -> None:
         """What migration.json claims must be so; without it slices may still leave gaps."""
         name = "migration.json"
@@ -952,14 +1003,23 @@ def sentences(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"newest cycle {newest['fingerprint']}, of {report['cycles']:,}"
     if report["gaps"]:
         yield f"gaps         {report['gaps']:,} between slices: not proven yet, or taken away"
-    if report["not_looked_at"]:
-        yield f"other files  {report['not_looked_at']:,}, not looked at (such as staging/)"
+    yield from _beside(report)
     for kind, faults in report["faults"].items():
         yield f"{kind}: {faults['count']:,}"
         for fault in faults["first"]:
             yield f"  {', '.join(f'{what} {json.dumps(text)}' for what, text in fault.items())}"
         if faults["count"] > NAMED_MAX:
             yield f"  and {faults['count'] - NAMED_MAX:,} more"
+
+
+def _beside(report: Mapping[str, Any]) -> Iterator[str]:
+    """What there is besides the proof."""
+    if report["removal_records"]:
+        yield f"removals     {report['removal_records']:,} records of batches removed or returned"
+    if report["not_looked_at"]:
+        yield f"other files  {report['not_looked_at']:,}, not looked at (such as staging/)"
+    for name in report["strange"]:
+        yield f"  not Ebb's: {json.dumps(name)}"
 
 
 class _Parser(argparse.ArgumentParser):

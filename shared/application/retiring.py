@@ -6,7 +6,7 @@ once more, and notes each batch. Whatever stops it, the next one goes on at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,6 +35,7 @@ from shared.domain.addresses import why_unaddressable
 from shared.domain.board import Activity, Seat
 from shared.domain.halts import Halt, Halting
 from shared.domain.pointers import BEGUN_WAIT_S
+from shared.domain.removal_record import RemovalRecord
 from shared.domain.retirement import (
     BATCH_DOCUMENTS,
     IDLE_CLAIMS_MAX,
@@ -349,6 +350,7 @@ class Passage:
         noted = self._removal.noted(told, ru=self.unnoted_ru)
         self._noted_ru = self._pacer.meter.spent_ru
         self._check_traced(noted)
+        self._record(outcomes[item.row.key] for item in items)
         if noted.offset >= noted.documents:
             self._end(noted)
             return
@@ -359,6 +361,20 @@ class Passage:
             raise Conflict(f"noting a batch of slice {noted.slice_id}: its record was changed")
         self._removal = written
         self._go_on_or_hold()
+
+    def _record(self, outcomes: Iterable[Outcome]) -> None:
+        """Into the archive, before the ledger: the index alone knows who removed a document."""
+        record = RemovalRecord(
+            name=self._removal.migration,
+            uid=self._errand.migration.uid,
+            mode=self._errand.retirement.mode,
+            direction=self._removal.direction,
+            slice_id=self._removal.slice_id,
+            fence=self._removal.fence,
+            first=self._removal.offset,
+            outcomes=tuple(outcomes),
+        )
+        self._archive.put_if_absent(record.blob, record.as_bytes())
 
     def _check_traced(self, noted: Removal) -> None:
         """An undo finds a trace of each document that was removed, or the index is not whole."""

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 
 from shared.application.consulting import Consulted, Consulting, Standing
+from shared.application.index_rebuild import IndexRebuild, Rebuilt
 from shared.application.restoration import Restoration, Restored, Wanted
 from shared.errors import Refused
 from shared.terminal.console import DONE, PROBLEM, Terminal
@@ -76,6 +77,37 @@ def restore(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.progress("")
     terminal.show(report.as_dict(), lambda: _restored_text(report))
     return PROBLEM if report.untraced else DONE
+
+
+def reindex(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Without --execute nothing is changed, and the source is not asked."""
+    report = IndexRebuild(terminal.app().ports).run(
+        options.name,
+        execute=options.execute,
+        on_slice=lambda now: terminal.progress(f"{now.slices:,} slices, {now.missing:,} missing"),
+    )
+    terminal.progress("")
+    terminal.show(report.as_dict(), lambda: _reindexed_text(report))
+    left = report.missing - report.pointed_at - report.in_source if report.execute else 0
+    return PROBLEM if left or report.unrecorded else DONE
+
+
+def _reindexed_text(report: Rebuilt) -> str:
+    head = (
+        f"{report.name}: {report.removed:,} documents are removed by the archive's records; the "
+        f"index knows {report.known:,} of them and {report.missing:,} are missing"
+    )
+    if not report.execute:
+        done = "nothing was changed — do it with --execute"
+    else:
+        done = (
+            f"{report.pointed_at:,} are pointed at again, {report.in_source:,} are in the source, "
+            f"{report.elsewhere:,} gave way to what came to stand in the index meanwhile"
+        )
+    unrecorded = (
+        f"\n{report.unrecorded:,} more were removed and no record in the archive names them"
+    )
+    return f"{head}; {done}{unrecorded if report.unrecorded else ''}"
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,8 @@ from unittest.mock import patch
 from shared.adapters.memory import MemoryArchives
 from shared.domain.slices import MigrationState
 from shared.ports import Page, Query
+from tests.simulation.retirees import archived
+from tests.simulation.runs import SMALL
 from tests.simulation.world import QUEUES, START_S, World, make_world
 from tools import audit
 
@@ -219,6 +221,17 @@ def under_way(folder: Path) -> Path:
     return dump(world, folder)
 
 
+def retired(folder: Path) -> Path:
+    """Removed from its source, and brought back: both leave their records."""
+    retiree = archived(7, "delete", documents=12, spec=SMALL, odd=True)
+    retiree.world.calm.retirements.execute("sim", {})
+    retiree.finish()
+    retiree.world.calm.retirements.undo("sim")
+    retiree.finish()
+    return dump(retiree.world, folder)
+
+
 SHAPES: dict[str, Callable[[Path], Path]] = {
-    each.__name__: each for each in (plain, empty, superseded, rich, halfway, cycles, under_way)
+    each.__name__: each
+    for each in (plain, empty, superseded, rich, halfway, cycles, under_way, retired)
 }
