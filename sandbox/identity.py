@@ -15,6 +15,7 @@ from aiohttp import web
 LIFETIME_S = 24 * 3600
 IDENTITY_PATH = "/msi/token"
 _API_VERSION = "2019-08-01"
+PRINCIPAL_ID = "ebb-sandbox-function-app"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class TokenIssuer:
                 "aud": audience,
                 "exp": expires_s,
                 "iss": "ebb-sandbox",
-                "oid": "ebb-sandbox-function-app",
+                "oid": PRINCIPAL_ID,
             }
         )
         return f"{head}.{body}.{self._signature(f'{head}.{body}')}", expires_s

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from sandbox.cosmos.account import Account
+from sandbox.cosmos.resources import ResourceDoor
 from sandbox.cosmos.series import MINUTE_S, Cell, Tally
 from sandbox.factory.door import AUDIENCES as MANAGEMENT_AUDIENCES
 from sandbox.factory.door import REQUEST_BYTES_MAX, FactoryDoor
@@ -116,8 +117,10 @@ def metrics_answer(
     }
 
 
-def monitor_app(account: Account, issuer: TokenIssuer, door: FactoryDoor) -> web.Application:
-    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`, the logs and the factory."""
+def monitor_app(
+    account: Account, issuer: TokenIssuer, *doors: FactoryDoor | ResourceDoor
+) -> web.Application:
+    """Serve `GET {resource}/providers/Microsoft.Insights/metrics`, the logs and the doors."""
     suffix = "/providers/microsoft.insights/metrics"
 
     async def metrics(request: web.Request) -> web.Response:
@@ -149,7 +152,8 @@ def monitor_app(account: Account, issuer: TokenIssuer, door: FactoryDoor) -> web
         )
 
     app = web.Application(client_max_size=REQUEST_BYTES_MAX)
-    door.add_to(app)
+    for door in doors:
+        door.add_to(app)
     app.router.add_get("/{tail:.*}", metrics)
     app.router.add_routes([logs_route(account, issuer)])
     return app

@@ -15,9 +15,10 @@ from typing import Any
 from shared import wiring
 from shared.application.purse import ALLOWANCE_RU
 from shared.errors import EbbError, Invalid, NotFound, Refused, TransientError
-from shared.terminal import archives, doctor, factory, migrations, plan, reading, retirement
+from shared.terminal import archives, doctor, factory, migrations, plan, reading, retirement, trial
 from shared.terminal.console import MISUSED, PROBLEM, UNREACHABLE, Terminal
 from shared.terminal.remote import Answered, Unreachable
+from shared.trial.table import CHECKED
 
 EXPLAIN_HOURS = 3.0
 
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_restore(commands)
     _add_reindex(commands)
     _add_adf(commands)
+    _add_trial(commands)
     return parser
 
 
@@ -208,6 +210,42 @@ def _add_adf(commands: Any) -> None:
     verbs = adf.add_subparsers(dest="verb", required=True, metavar="VERB")
     deploy = _add(verbs, "deploy", "put Ebb's pipeline into the factory", factory.deploy)
     deploy.add_argument("--folder", default=str(factory.PARTS), help="where its parts lie")
+
+
+def _add_trial(commands: Any) -> None:
+    text = "check on throwaway accounts of your own what docs/fidelity.md says of Azure"
+    parser = _add(commands, "trial", text, trial.trial)
+    parser.epilog = "Exit codes: 0 all proven or skipped, 1 something differs, 2 refused."
+    parser.add_argument(
+        "--cosmos", required=True, metavar="RESOURCE_ID", help="the Cosmos DB account's id"
+    )
+    parser.add_argument("--storage", metavar="ACCOUNT", help="the storage account's name")
+    parser.add_argument("--logs", metavar="WORKSPACE_ID", help="a Log Analytics workspace")
+    parser.add_argument("--report", metavar="DIR", help="write trial-report.json and .html there")
+    parser.add_argument("--yes", action="store_true", help="begin without asking")
+    parser.add_argument(
+        "--minutes", type=trial.minutes, default=10.0, help="how long to wait for metrics"
+    )
+    parser.add_argument(
+        "--only",
+        type=trial.rows,
+        default=CHECKED,
+        metavar="ID,…",
+        help="check these rows only, by their ids in docs/fidelity.md",
+    )
+    parser.add_argument(
+        "--beside-others", action="store_true", help="begin though the accounts hold other data"
+    )
+    parser.add_argument("--clean", action="store_true", help="only remove what earlier trials left")
+    parser.set_defaults(
+        storage_connection=os.environ.get("EBB_TRIAL_STORAGE", ""),
+        management_endpoint=os.environ.get(
+            "EBB_MANAGEMENT_ENDPOINT", "https://management.azure.com"
+        ),
+        logs_endpoint=os.environ.get("EBB_LOGS_ENDPOINT", "https://api.loganalytics.io"),
+        storage_suffix=os.environ.get("EBB_STORAGE_SUFFIX", "core.windows.net"),
+        ca_file=os.environ.get("EBB_CA_FILE", ""),
+    )
 
 
 def _add_prove(commands: Any) -> None:

@@ -93,7 +93,8 @@ def _key(value: str) -> str:
     return key
 
 
-def _resource_id(value: str) -> str:
+def resource_id(value: str) -> str:
+    """The id of a Cosmos DB account as Azure writes it; ValueError says what to write."""
     return _azure_id(value, "Microsoft.DocumentDB/databaseAccounts/<account>")
 
 
@@ -171,7 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="EBB_COSMOS_RESOURCE_ID",
         meaning="Its Azure resource id, under which Azure Monitor keeps its metrics.",
         default=None,
-        read=_resource_id,
+        read=resource_id,
     ),
     Setting(
         name="EBB_MANAGEMENT_ENDPOINT",

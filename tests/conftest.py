@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-WAITING = ("tests/integration/", "tests/browser/", "tests/simulation/")
+WAITING = ("tests/integration/", "tests/browser/", "tests/simulation/", "tests/trial/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,6 +21,7 @@ from sandbox.cosmos.authorization import COMMON_AUDIENCE, Gate
 from sandbox.cosmos.charges import Tariff
 from sandbox.cosmos.control import control_app
 from sandbox.cosmos.proxy import REQUEST_BYTES_MAX, MeteredProxy
+from sandbox.cosmos.resources import ResourceDoor
 from sandbox.cosmos.windows import RequestUnitWindow
 from sandbox.factory.door import FactoryDoor
 from sandbox.identity import TokenIssuer, identity_app
@@ -56,9 +57,12 @@ async def _serve(options: argparse.Namespace) -> None:
     door = FactoryDoor(issuer)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(options.certificate, options.certificate_key)
+    cosmos_port = await _listen(_proxy_app(proxy), tls)
+    cosmos_url = f"https://{HOST}:{cosmos_port}"
+    resources = ResourceDoor(account, issuer, cosmos_url=cosmos_url, key=secrets.cosmos_key)
     ports = {
-        "cosmos_port": await _listen(_proxy_app(proxy), tls),
-        "monitor_port": await _listen(monitor_app(account, issuer, door), tls),
+        "cosmos_port": cosmos_port,
+        "monitor_port": await _listen(monitor_app(account, issuer, door, resources), tls),
         "identity_port": await _listen(
             identity_app(issuer, header_secret=secrets.identity_header), None
         ),

@@ -30,6 +30,10 @@ class Terminal:
         else:
             self.out.print(text())
 
+    def say(self, text: str) -> None:
+        """A line for people beside the result, which stays."""
+        self.err.print(text)
+
     def progress(self, text: str) -> None:
         """One line in place of the last one, while somebody watches; nothing wipes it away."""
         if self.err.is_terminal and not self.as_json:

@@ -1,4 +1,4 @@
-"""The fidelity page: each row has an id of its own, by which others speak of it."""
+"""The fidelity page: each row has an id of its own, and a check of `ebb trial` or a reason."""
 
 import re
 from collections import Counter
@@ -38,3 +38,18 @@ def test_every_table_of_behaviours_has_the_same_columns(house: Path) -> None:
     text = (house / "docs/fidelity.md").read_text(encoding="utf-8")
     headers = {line for line in text.splitlines() if line.startswith("| behaviour")}
     assert headers == {HEADER}
+
+
+def test_every_row_has_a_check_of_the_trial_or_a_reason(house: Path) -> None:
+    """A new row is either settled by `ebb trial`, or says why no API can settle it."""
+    from shared.trial.table import CHECKED, EXCUSED
+
+    ids = {row[-1] for row in _rows(house)}
+    assert sorted(ids - CHECKED - EXCUSED) == [], (
+        "these rows of docs/fidelity.md have neither: add a check to a module of "
+        "shared/trial/checks, or one line to REASONS in shared/trial/reasons.py"
+    )
+    assert sorted((CHECKED | EXCUSED) - ids) == [], (
+        "shared/trial speaks of rows that docs/fidelity.md no longer has: remove them there, too"
+    )
+    assert sorted(CHECKED & EXCUSED) == [], "a row with a check needs no reason: remove it there"

@@ -1,0 +1,1 @@
+"""What a trial asks the services, grouped as docs/fidelity.md is."""
