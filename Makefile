@@ -59,7 +59,7 @@ bench: setup ## Measure Ebb against its rivals (ARGS=… chooses what)
 requirements: setup ## Recompile the pinned requirement files from their .in files (ARGS=--upgrade renews them)
 	@for name in requirements requirements-dev infra/requirements; do \
 		$(BIN)/uv pip compile $$name.in --output-file $$name.txt --quiet $(ARGS) \
-			--universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+			--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 			--custom-compile-command 'make requirements' || exit 1; \
 	done
 

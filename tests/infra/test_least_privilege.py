@@ -217,3 +217,10 @@ def test_addresses_of_people_stand_in_no_deployments_history() -> None:
         assert "local.written" in content
         assert "var.webhooks" not in content
         assert "var.webhooks" in given
+
+
+def test_who_deploys_by_a_workflow_may_give_only_the_roles_that_ebb_gives() -> None:
+    """The condition of docs/deploy.md names them all, and no other."""
+    told = re.search(r"^ROLES=(.+)$", text(INFRA.parent / "docs" / "deploy.md"), re.MULTILINE)
+    assert told is not None
+    assert set(told[1].split(",")) == set(BUILT_IN)

@@ -6,6 +6,8 @@ import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
+import pytest
+
 Texts = dict[Path, str]
 
 # Spelled in pieces, so that this file does not hold what it looks for.
@@ -69,17 +71,35 @@ def _in(path: Path) -> bool:
     return path.parts[0] == "tests" and path.suffix == ".py"
 
 
-def test_every_python_requirement_is_pinned_exactly(house: Path) -> None:
-    """Two machines set up a year apart run the same code."""
-    loose = [
-        f"{name}: {line}"
-        for name in ("requirements.txt", "requirements-dev.txt")
-        for line in (house / name).read_text(encoding="utf-8").splitlines()
-        if line
-        and not line.lstrip().startswith("#")
-        and not re.match(r"[a-z0-9-]+==[\w.]+( ; .+)?$", line)
-    ]
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "infra/requirements.txt"]
+)
+def test_every_python_requirement_is_pinned_with_its_hashes(house: Path, name: str) -> None:
+    """Two machines set up a year apart run the same code, whatever an index serves that day."""
+    text = (house / name).read_text(encoding="utf-8")
+    plain = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    entries = [each.split() for each in plain.replace("\\\n", " ").splitlines() if each.strip()]
+    assert entries
+    loose = [each[0] for each in entries if not re.fullmatch(r"[a-z0-9-]+==[\w.]+", each[0])]
     assert loose == []
+    bare = [
+        each[0]
+        for each in entries
+        if not any(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word) for word in each)
+    ]
+    assert bare == []
+
+
+def test_every_action_of_a_workflow_is_pinned_by_its_commit(house: Path) -> None:
+    """A tag can be moved, and this workflow may give roles in a subscription."""
+    used = [
+        line.split("uses:", 1)[1].strip()
+        for path in sorted((house / ".github/workflows").glob("*.yml"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert used
+    assert [each for each in used if not re.fullmatch(r"\S+@[0-9a-f]{40} # v[\d.]+", each)] == []
 
 
 def test_every_node_package_is_pinned_and_tied_to_no_address(house: Path) -> None:
