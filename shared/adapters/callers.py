@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
 import urllib.request
@@ -20,6 +21,10 @@ METADATA_BYTES_MAX = 100_000
 _ALGORITHMS = ("RS256",)
 _NEEDED = ["exp", "iss", "aud"]
 _DOING = "checking who calls"
+# A new app registration asks for tokens of version 1, whatever the version of who trusts them.
+_VERSION_2 = re.compile(r"https://(?P<host>[^/]+)/(?P<tenant>[^/]+)/v2\.0")
+_VERSION_1_CHINA = "sts.chinacloudapi.cn"
+_VERSION_1 = "sts.windows.net"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,20 @@ class Trust:
     issuer: str
     audience: str
     role: str
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        """The issuer as tokens of version 2 name it, and the same tenant as version 1 does."""
+        known = _VERSION_2.fullmatch(self.issuer)
+        if known is None:
+            return (self.issuer,)
+        host = _VERSION_1_CHINA if known["host"].endswith(".cn") else _VERSION_1
+        return (self.issuer, f"https://{host}/{known['tenant']}/")
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Version 2 names the application's id, version 1 the address that was asked for."""
+        return (self.audience, f"api://{self.audience}")
 
 
 class AnyCaller:
@@ -79,8 +98,8 @@ class EntraCallers:
                 token,
                 key,
                 algorithms=list(_ALGORITHMS),
-                audience=self._trust.audience,
-                issuer=self._trust.issuer,
+                audience=self._trust.audiences,
+                issuer=self._trust.issuers,
                 leeway=LEEWAY_S,
                 options={"require": _NEEDED},
             )

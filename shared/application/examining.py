@@ -126,7 +126,7 @@ class Examining:
             harmless_message(name, ports.sources.account, now_s=ports.clock.now_s())
         )
         if ports.front_door.guarded:
-            return "an alert without a token is turned away; one with a token is not examined"
+            raise Skip("not examined: an alert without a token is turned away; Ebb has none to try")
         latest = ports.incidents.latest(limit=INCIDENTS_MAX)
         found = next((each for each in latest if name in each.text), None)
         if found is None:

@@ -344,6 +344,10 @@ class Operating:
                     "that, or deploy an Ebb for the other account",
                 )
             )
+        if spec.retires_young(self._ports.clock.now_s()):
+            seen = f"retire: {spec.retire} of documents written less than a day ago"
+            advice = "write older_than: 1d or more, or retire_young: true where this is meant"
+            faults.append(Fault(path="$.cold", seen=seen, advice=advice))
         faults += self._unknown_targets(spec)
         if faults:
             raise Invalid("the spec", tuple(faults))

@@ -22,6 +22,8 @@ NO_STUB = f"NOT IS_DEFINED(c.{STUB})"
 NO_GUARD = f"NOT IS_DEFINED(c.{RETURNING})"
 SPEC_BYTES_MAX = 32_000  # a table property holds 32 Ki characters; the spec is kept in one
 
+# Somebody still works with what was written within a day: removing it is rarely meant.
+YOUNG_S = 86_400
 OLDER_THAN_MAX_S = 15_000 * 86_400  # older than any database; from the epoch on it is 20,000 days
 
 EVERY_MIN_S = 600  # each cycle reads all done slices once and leaves a slice per range
@@ -173,6 +175,7 @@ class MigrationSpec(_Strict):
     schedule: Schedule | None = None
     validation: Literal["readback", "reread"] = "readback"
     retire: Literal["keep", "delete", "stub"] = "keep"
+    retire_young: bool = False
     retire_grace: DurationS = Field(default=7 * 86_400, ge=0, le=3_650 * 86_400)
     stub_keep: Paths = ()
     priority: int = Field(default=5, ge=1, le=10)
@@ -193,6 +196,18 @@ class MigrationSpec(_Strict):
                 "(90d), or leave schedule out"
             )
         return self
+
+    @model_validator(mode="after")
+    def _young_is_meant(self) -> MigrationSpec:
+        if self.retire_young and self.retire == "keep":
+            raise ValueError("retire_young: nothing is removed; leave it out")
+        return self
+
+    def retires_young(self, now_s: float) -> bool:
+        """Whether it would remove what was written less than a day ago without saying so."""
+        if self.retire == "keep" or self.retire_young:
+            return False
+        return self.cold.until_s(now_s) > now_s - YOUNG_S
 
     @model_validator(mode="after")
     def _stubs_are_meant(self) -> MigrationSpec:
@@ -276,7 +291,8 @@ def spec_from(data: object) -> MigrationSpec:
 
 def spec_text(spec: MigrationSpec) -> str:
     """The spec as JSON that parse_spec reads back to an equal spec."""
-    return spec.model_dump_json()
+    # Left out where it says nothing: an Ebb that does not know the word yet reads the spec as well.
+    return spec.model_dump_json(exclude=None if spec.retire_young else {"retire_young"})
 
 
 def _fault(item: Any) -> Fault:

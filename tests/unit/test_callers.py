@@ -118,6 +118,55 @@ def test_a_token_that_is_wrong_in_any_way_is_denied(issuer: Issuer, kind: str) -
         callers(issuer).check(token(issuer, **BAD[kind]))
 
 
+TENANT = "3c1e2b9a-1111-2222-3333-444455556666"
+VERSION_2 = f"https://login.microsoftonline.com/{TENANT}/v2.0"
+VERSION_1 = f"https://sts.windows.net/{TENANT}/"
+
+
+@pytest.fixture
+def entra(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> EntraCallers:
+    """Who trusts Entra's own issuer, whose keys are served at a loopback address."""
+    trust = Trust(issuer=VERSION_2, audience=AUDIENCE, role=ROLE)
+    monkeypatch.setattr(EntraCallers, "_keys_url", lambda _self: f"{issuer.url}/keys")
+    return EntraCallers(trust, ca_file=None)
+
+
+@pytest.mark.parametrize("iss", [VERSION_2, VERSION_1])
+@pytest.mark.parametrize("aud", [AUDIENCE, f"api://{AUDIENCE}"])
+def test_tokens_of_both_versions_pass(
+    issuer: Issuer, entra: EntraCallers, iss: str, aud: str
+) -> None:
+    """A new app registration gets tokens of version 1, until somebody asks for the other."""
+    entra.check(token(issuer, iss=iss, aud=aud))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://sts.windows.net/another-tenant/"},
+        {"iss": VERSION_1.rstrip("/")},
+        {"aud": "api://other"},
+        {"aud": f"https://{AUDIENCE}"},
+    ],
+    ids=str,
+)
+def test_another_tenants_tokens_of_version_1_are_denied(
+    issuer: Issuer, entra: EntraCallers, changes: dict[str, str]
+) -> None:
+    """The one tenant and the one application, in both spellings, and no more."""
+    with pytest.raises(Denied):
+        entra.check(token(issuer, **{"iss": VERSION_1, **changes}))
+
+
+def test_an_issuer_that_is_not_entras_has_one_name() -> None:
+    """Only Entra has two versions of tokens."""
+    assert Trust(issuer="https://issuer.test", audience="a", role="r").issuers == (
+        "https://issuer.test",
+    )
+    china = Trust(issuer="https://login.partner.microsoftonline.cn/t/v2.0", audience="a", role="r")
+    assert china.issuers[1] == "https://sts.chinacloudapi.cn/t/"
+
+
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer ", "Basic eDp5", "Bearer a.b.c", "x" * 9_000]
 )

@@ -116,6 +116,26 @@ def test_an_unknown_verb_or_name_is_not_found(world: World) -> None:
         world.calm.operating.start("nobody")
 
 
+@pytest.mark.parametrize("retire", ["delete", "stub"])
+@pytest.mark.parametrize("young", ["older_than: 0s", "older_than: 23h"])
+def test_removing_what_was_written_today_must_be_meant(
+    world: World, retire: str, young: str
+) -> None:
+    """Whoever holds the key for applying could otherwise take live data away by one spec."""
+    text = SPEC.replace("older_than: 90d", young) + f"retire: {retire}\n"
+    with pytest.raises(Invalid, match="retire_young: true where this is meant"):
+        world.calm.operating.apply(text)
+    assert world.calm.operating.apply(text + "retire_young: true\n").name == "sim"
+
+
+@pytest.mark.parametrize("age", ["older_than: 0s", "older_than: 1d"])
+def test_archiving_today_or_retiring_tomorrow_is_nobodys_harm(world: World, age: str) -> None:
+    """The word is asked for only where both come together."""
+    retire = "keep" if age == "older_than: 0s" else "delete"
+    text = SPEC.replace("older_than: 90d", age) + f"retire: {retire}\n"
+    assert world.calm.operating.apply(text).name == "sim"
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [

@@ -367,3 +367,12 @@ def test_a_grace_period_is_a_week_unless_said() -> None:
     assert parse_spec(SPEC).retire_grace == 7 * 86_400
     assert parse_spec(SPEC + "retire_grace: 0s\n").retire_grace == 0
     assert faults_of(SPEC + "retire_grace: 4000d\n")
+
+
+def test_a_word_that_says_nothing_is_not_stored() -> None:
+    """An older Ebb refuses a key that it does not know, and is at work during an update."""
+    assert "retire_young" not in spec_text(parse_spec(SPEC))
+    young = parse_spec(SPEC + "retire: delete\nretire_young: true\n")
+    assert parse_spec(spec_text(young)) == young
+    (fault,) = faults_of(SPEC + "retire_young: true\n")
+    assert "leave it out" in fault.advice
