@@ -58,6 +58,10 @@ class SandboxOptions:
     logs_lag_s: float = 180.0
     # Azure Cosmos DB gives a token with a last page that is full, and an empty page behind it.
     full_last_page_has_token: bool = True
+    # How many documents one page of a COUNT, MIN, MAX or SUM goes over; 0: all.
+    aggregate_page_documents: int = 500
+    # The first such number in each container meets a 429 behind its first page.
+    throttle_numbers_midway: bool = True
     with_storage: bool = True
     # None: no Data Factory. Loading its expression engine takes some four seconds.
     factory: Conduct | None = None
@@ -227,7 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start_backing(processes: Processes, node_modules: Path, options: SandboxOptions) -> Child:
     server = Path(__file__).parent / "cosmos" / "server.js"
-    switches = {"fullLastPageHasToken": options.full_last_page_has_token}
+    switches = {
+        "fullLastPageHasToken": options.full_last_page_has_token,
+        "aggregatePageDocuments": options.aggregate_page_documents,
+    }
     heap = f"--max-old-space-size={NODE_HEAP_MB}"
     return processes.start(
         "cosmos", ["node", heap, str(server), str(node_modules), json.dumps(switches)]
@@ -265,6 +272,8 @@ def _start_meter(
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     if options.provisioned:
         arguments.append("--provisioned")
+    if not options.throttle_numbers_midway:
+        arguments.append("--whole-numbers")
     if not options.with_logs:
         arguments.append("--without-logs")
     return processes.start("meter", [sys.executable, "-m", "sandbox.cosmos.meter", *arguments])

@@ -13,6 +13,9 @@ PROBLEM_MEDIA = "application/problem+json"  # of this app's own failures, and of
 class EbbError(Exception):
     """Any failure Ebb knows by name."""
 
+    ru: float = 0.0
+    """Request units that the source charged before it failed."""
+
 
 class TransientError(EbbError):
     """May succeed when tried again: the outside thing was busy, cut off or restarting."""
@@ -24,6 +27,10 @@ class Throttled(TransientError):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CostLimitReached(TransientError):
+    """An answer of several pages took all the request units that its query allowed it."""
 
 
 class Conflict(TransientError):

@@ -58,6 +58,8 @@ class Query:
     extent: Extent
     where: str | None = None
     ids: tuple[str, ...] | None = None
+    ru_max: float | None = None
+    """A number that takes several pages is given up behind the page that brings it to this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,8 @@ class Source(Protocol):
 
     Raises Throttled on 429, TransientError on 408/449/5xx and broken connections, NotFound when
     database or container is missing, PermanentError otherwise. An answer without the value asked
-    for is a TransientError, never a zero.
+    for is a TransientError, never a zero. An error's `ru` is what was charged before it; a number
+    given up for the query's `ru_max` is CostLimitReached.
     """
 
     def partition_key_paths(self) -> tuple[str, ...]: ...

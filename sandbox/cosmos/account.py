@@ -59,6 +59,8 @@ class Account:
     delay: MonitorDelay
     # Whether throughput was bought by the second; a serverless account tells none.
     is_provisioned: bool = False
+    # Whether the first number of several pages in each container meets a 429 behind its first page.
+    throttles_numbers_midway: bool = True
     logs: Workspace = field(default_factory=Workspace)
     faults: FaultBoard = field(default_factory=FaultBoard)
     series: TrafficSeries = field(default_factory=TrafficSeries)

@@ -82,6 +82,7 @@ def _account(options: argparse.Namespace) -> Account:
         tariff=Tariff(ru_per_300_kb=options.ru_per_300_kb),
         delay=MonitorDelay(lag_s=options.lag_s, loss_share=options.loss_share, seed=options.seed),
         is_provisioned=options.provisioned,
+        throttles_numbers_midway=not options.whole_numbers,
         logs=Workspace(exists=not options.without_logs, lag_s=options.logs_lag_s),
     )
     history = History(
@@ -134,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
         "--history-minutes", type=int, default=0, help="whole minutes of life before the sandbox"
     )
     parser.add_argument("--provisioned", action="store_true", help="not a serverless account")
+    parser.add_argument(
+        "--whole-numbers", action="store_true", help="no 429 between the pages of a COUNT"
+    )
     parser.add_argument("--without-logs", action="store_true", help="no diagnostic settings")
     parser.add_argument("--logs-lag-s", type=float, default=180.0, help="how late logs are")
     parser.add_argument("--history-ru-per-s", type=float, default=0.0)

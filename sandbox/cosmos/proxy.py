@@ -27,6 +27,7 @@ DOCUMENT_BYTES_MAX = 2 * 1024 * 1024
 # A transactional batch may carry 2 MB; the rest is for JSON escapes that a document doesn't count.
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 RESTART = "sandbox-restart"
+_MIDWAY_WAIT_S = 0.1
 _CROSS_PARTITION_NOT_SERVABLE = "1004"
 _RU_RATE_TOO_LARGE = "3200"
 _NO_ROLE = "5301"
@@ -94,6 +95,7 @@ class MeteredProxy:
         self._gate = gate
         self._backing_url = backing_url.rstrip("/")
         self._containers: dict[tuple[str, str], _Container] = {}
+        self._interrupted: set[tuple[str, str]] = set()
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self, _: web.Application) -> None:
@@ -156,6 +158,8 @@ class MeteredProxy:
         )
         if fault is not None and fault.fault == "throttle_first_page":
             wait_s = fault.retry_after_ms / 1000
+        if self._interrupts(request.headers, operation):
+            wait_s = max(wait_s, _MIDWAY_WAIT_S)
         if wait_s > 0:
             self._account.series.record(time.time(), cell, 0.0)
             raise Refusal(
@@ -198,6 +202,19 @@ class MeteredProxy:
             }
             return web.json_response({"_rid": "", "Documents": [], "_count": 0}, headers=headers)
         return None
+
+    def _interrupts(self, headers: Mapping[str, str], operation: Operation) -> bool:
+        """Whether a number's later page is refused; once in each container."""
+        place = (operation.database, operation.container)
+        if (
+            not self._account.throttles_numbers_midway
+            or operation.kind != "count"
+            or "x-ms-continuation" not in headers
+            or place in self._interrupted
+        ):
+            return False
+        self._interrupted.add(place)
+        return True
 
     def _price(self, operation: Operation, backed: Backed, body: bytes) -> float:
         tariff = self._account.tariff

@@ -1,12 +1,12 @@
 // Starts one cosmosdb-server on a free loopback port; it meters nothing and checks no key: the meter in front does.
 //
 // usage: node server.js NODE_MODULES_DIR [OPTIONS]     (prints {"port": N}; exits when its stdin closes)
-// OPTIONS is JSON, by default {"fullLastPageHasToken": true}.
+// OPTIONS is JSON, by default {"fullLastPageHasToken": true, "aggregatePageDocuments": 500} (0: all in one).
 "use strict";
 
 const path = require("path");
 
-const options = { fullLastPageHasToken: true, ...JSON.parse(process.argv[3] || "{}") };
+const options = { fullLastPageHasToken: true, aggregatePageDocuments: 500, ...JSON.parse(process.argv[3] || "{}") };
 const modules = path.resolve(process.argv[2] || "node_modules");
 const server_lib = path.join(modules, "@vercel", "cosmosdb-server", "lib");
 const query_lib = path.dirname(
@@ -107,6 +107,17 @@ function candidates(documents, text, parameters) {
   return documents.filter(d => d._ts >= low && d._ts <= high);
 }
 
+// Azure Cosmos DB ends a page by time, so a number over many documents comes in parts that the SDK merges.
+const AGGREGATE = /^\s*SELECT\s+VALUE\s+(COUNT|MIN|MAX|SUM)\s*\(/i;
+function aggregatePart(text, documents, place) {
+  const most = options.aggregatePageDocuments;
+  if (!most || !AGGREGATE.test(text)) return [documents, null];
+  const after = place ? place.part : -1;
+  const left = documents.filter(d => ordinalOf(d._rid, 0) > after);
+  const part = left.slice(0, most);
+  return [part, left.length > most ? ordinalOf(part[most - 1]._rid, 0) : null];
+}
+
 // The server ignores the partition key of a query and would answer from every logical partition.
 function inPartition(documents, paths, key) {
   if (!key || key.length === 0) return documents;
@@ -139,16 +150,18 @@ Documents.prototype.query = function query(params, { maxItemCount, continuation 
   const text = mark ? params.query.slice(mark.length) : params.query;
   const all = Array.from(this._data.values(), item => item.read());
   const key = continuation ? continuation.key : null;
-  const documents = candidates(inPartition(all, this._partitionKeyPath, key), text, params.parameters);
+  const meant = candidates(inPartition(all, this._partitionKeyPath, key), text, params.parameters);
+  const [documents, partEnd] = aggregatePart(text, meant, continuation ? continuation.place : null);
   try {
     const answer = this._getQuery(text).exec(documents, {
       parameters: params.parameters,
       udf: this._userDefinedFunctions(),
       maxItemCount,
-      continuation,
+      continuation: AGGREGATE.test(text) ? { place: null, key } : continuation,
       compositeIndexes: (parent.indexingPolicy || {}).compositeIndexes || []
     });
     answer.matched = matched;
+    if (partEnd !== null) answer.continuation = { part: partEnd };
     if (mark === MARK_AGGREGATE) answer.result = answer.result.map(item => [{ item }]);
     return answer;
   } catch (err) {

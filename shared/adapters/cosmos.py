@@ -8,23 +8,25 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from azure.cosmos import ContainerProxy, CosmosClient
 from azure.cosmos._retry_options import RetryOptions
 from azure.cosmos.documents import ConnectionPolicy
 
-from shared.adapters.cosmos_errors import CHARGE, CONTINUATION, translated
+from shared.adapters.cosmos_errors import CONTINUATION, charge_of, translated
 from shared.adapters.cosmos_items import CosmosItems
 from shared.domain.pointers import Key
 from shared.domain.slices import FeedRange
-from shared.errors import TransientError
+from shared.errors import CostLimitReached, EbbError, TransientError
 from shared.ports import Found, Measured, Page, Query, Source, Written
 
 WHOLE_ID = "all"
 WHOLE_TOKEN = json.dumps(
     {"Range": {"isMaxInclusive": False, "isMinInclusive": True, "max": "FF", "min": ""}}
 )
+NUMBER_PAGES_MAX = 1_000  # parts that the SDK left unmerged: more than any slice has
 _FACTORY_SELECT = "SELECT c.id, c._ts, c._etag, ToString(c) AS document"
 
 
@@ -132,11 +134,17 @@ class CosmosSource:
         return lies_on
 
     def count(self, query: Query) -> Measured:
-        return self._number("counting", "SELECT VALUE COUNT(1)", query)
+        values, ru = self._numbers("counting", "SELECT VALUE COUNT(1)", query)
+        if not values:
+            raise TransientError(
+                f"counting {self._name}: the answer held no number; it is not taken for zero, "
+                "the call will be tried again"
+            )
+        return Measured(value=sum(values), ru=ru)
 
     def earliest_s(self, query: Query) -> Measured:
-        measured = self._number("finding the earliest of", "SELECT VALUE MIN(c._ts)", query)
-        return measured if measured.value else Measured(value=None, ru=measured.ru)
+        values, ru = self._numbers("finding the earliest of", "SELECT VALUE MIN(c._ts)", query)
+        return Measured(value=min(values, default=0) or None, ru=ru)
 
     def documents(self, query: Query, *, continuation: str | None, limit: int) -> Page:
         return self._page("reading", "SELECT *", query, continuation, limit)
@@ -165,19 +173,25 @@ class CosmosSource:
     def create(self, key: Key, document: Mapping[str, Any]) -> Written:
         return self._items.create(key, document)
 
-    def _number(self, doing: str, select: str, query: Query) -> Measured:
-        page = self._page(doing, select, query, None, 1)
-        total = page.ru
-        while not page.items and page.continuation:
-            page = self._page(doing, select, query, page.continuation, 1)
-            total += page.ru
-        values = [v for v in page.items if isinstance(v, int)]
-        if select.endswith("COUNT(1)") and len(values) != 1:
-            raise TransientError(
-                f"{doing} {self._name}: the answer held no number; it is not taken for zero, "
-                "the call will be tried again"
-            )
-        return Measured(value=values[0] if values else None, ru=total)
+    def _numbers(self, doing: str, select: str, query: Query) -> tuple[list[int], float]:
+        """A number over many documents comes in parts; mostly the SDK merges them, not always."""
+        values: list[int] = []
+        ru, continuation = 0.0, None
+        for _ in range(NUMBER_PAGES_MAX):
+            left = None if query.ru_max is None else query.ru_max - ru
+            try:
+                page = self._page(doing, select, replace(query, ru_max=left), continuation, 1)
+            except EbbError as error:
+                error.ru += ru
+                raise
+            ru += page.ru
+            values += [each for each in page.items if isinstance(each, int)]
+            continuation = page.continuation
+            if continuation is None:
+                return values, ru
+        ended = TransientError(f"{doing} {self._name}: {NUMBER_PAGES_MAX} pages and no end")
+        ended.ru = ru
+        raise ended
 
     def _page(
         self, doing: str, select: str, query: Query, continuation: str | None, limit: int
@@ -186,23 +200,35 @@ class CosmosSource:
 
         def hook(headers: Mapping[str, str], _body: Any) -> None:
             answers.append(headers)
+            more = CONTINUATION in headers
+            if more and query.ru_max is not None and charged() >= query.ru_max:
+                raise CostLimitReached(
+                    f"{doing} {self._name}: {charged():.1f} RU were spent and more pages follow; "
+                    "ask for a part of it"
+                )
+
+        def charged() -> float:
+            return sum(map(charge_of, answers))
 
         text, parameters = _sql(select, query)
-        with translated(f"{doing} {self._name}"):
-            pages = self._container.query_items(
-                text,
-                parameters=parameters,
-                feed_range=json.loads(query.extent.range.token),
-                max_item_count=limit,
-                response_hook=hook,
-            ).by_page(continuation)
-            items: Sequence[Any] = list(next(pages, ()))
+        try:
+            with translated(f"{doing} {self._name}"):
+                pages = self._container.query_items(
+                    text,
+                    parameters=parameters,
+                    feed_range=json.loads(query.extent.range.token),
+                    max_item_count=limit,
+                    response_hook=hook,
+                ).by_page(continuation)
+                items: Sequence[Any] = list(next(pages, ()))
+        except EbbError as error:
+            error.ru += charged()  # a number of several pages may fail behind some that were paid
+            raise
         # Not `pages.continuation_token`: behind an empty page that is still the one sent, and
         # otherwise it is read from headers that all threads of a client share. The SDK writes
         # where to go on into the very headers that it gave the hook last.
         after = answers[-1].get(CONTINUATION) if answers else None
-        ru = sum(float(each.get(CHARGE, 0.0)) for each in answers)
-        return Page(items=items, ru=ru, continuation=after or None)
+        return Page(items=items, ru=charged(), continuation=after or None)
 
 
 def _span(token: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -38,6 +38,17 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def error_for(doing: str, error: CosmosHttpResponseError) -> EbbError:
+    """The failure by its status, with what its own answer was charged."""
+    meant = _meaning(doing, error)
+    meant.ru = charge_of(error.headers or {})
+    return meant
+
+
+def charge_of(headers: Mapping[str, str]) -> float:
+    return float(headers.get(CHARGE, 0.0))
+
+
+def _meaning(doing: str, error: CosmosHttpResponseError) -> EbbError:
     status = int(error.status_code or 0)
     if status == 429:  # noqa: PLR2004 - HTTP's own number
         headers = error.headers or {}

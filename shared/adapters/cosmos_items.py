@@ -14,7 +14,7 @@ from azure.core import MatchConditions
 from azure.cosmos import ContainerProxy
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
-from shared.adapters.cosmos_errors import CHARGE, translated
+from shared.adapters.cosmos_errors import charge_of, translated
 from shared.domain.addresses import why_unaddressable
 from shared.domain.canonical import SYSTEM_PROPERTIES
 from shared.domain.pointers import MISSING_VALUE, Key, key_values
@@ -103,7 +103,9 @@ class _Request:
             try:
                 body = ask(told)
             except CosmosHttpResponseError as error:
-                return Written(fate=self._refusal(error, refusals), ru=_charge(error))
+                return Written(
+                    fate=self._refusal(error, refusals), ru=charge_of(error.headers or {})
+                )
         return Written(fate=Fate.DONE, ru=self._ru, document=None if body is None else dict(body))
 
     def _sending(self, request: Any) -> None:
@@ -118,7 +120,7 @@ class _Request:
         request.http_request.headers[_PARTITION_KEY] = self._header
 
     def _answered(self, headers: Mapping[str, str], _body: Any) -> None:
-        self._ru += float(headers.get(CHARGE, 0.0))
+        self._ru += charge_of(headers)
 
     def _refusal(self, error: CosmosHttpResponseError, refusals: tuple[Fate, ...]) -> Fate:
         """The answer in a refusal; whatever else it is, is raised."""
@@ -146,7 +148,3 @@ def _own(document: Mapping[str, Any], key: Key, doing: str) -> dict[str, Any]:
             f"{doing}: its id is not its key's; nothing was sent — this is a fault of Ebb to report"
         )
     return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}
-
-
-def _charge(error: CosmosHttpResponseError) -> float:
-    return float((error.headers or {}).get(CHARGE, 0.0))

@@ -22,7 +22,7 @@ from shared.domain.board import (
     Seat,
 )
 from shared.domain.pacing import DebtBucket
-from shared.errors import EbbError, Throttled, TransientError
+from shared.errors import CostLimitReached, EbbError, Throttled, TransientError
 from shared.ports import Place
 
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
@@ -174,17 +174,24 @@ class Pacer:
             try:
                 answer = ask()
             except Throttled as error:
+                self._pay(error.ru)
                 self._throttled(error)
                 continue
-            except TransientError:
+            except EbbError as error:
+                self._pay(error.ru)
                 broken += 1
+                if isinstance(error, CostLimitReached) or not isinstance(error, TransientError):
+                    raise
                 if broken >= REQUEST_TRIES_MAX:
                     raise
                 self._ports.clock.wait(REQUEST_BACKOFF_S * broken)
                 continue
-            self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
-            self.meter.add(answer.ru, self._place)
+            self._pay(answer.ru)
             return answer
+
+    def _pay(self, ru: float) -> None:
+        self._bucket.charge(ru, now_s=self._ports.clock.now_s())
+        self.meter.add(ru, self._place)
 
     @property
     def _place(self) -> Place:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from shared.application.bundle import Ports
+from shared.application.census import counted
 from shared.application.pacer import Charged, OwnMeter
 from shared.application.paging import items
 from shared.domain.board import Grant
@@ -20,6 +21,7 @@ from shared.domain.pacing import DebtBucket
 from shared.domain.planner import CutSecond, Probe, Search, Step, Take, cut_ids
 from shared.domain.sharing import Share
 from shared.domain.slices import (
+    Census,
     Extent,
     Migration,
     Progress,
@@ -29,8 +31,15 @@ from shared.domain.slices import (
     Window,
 )
 from shared.domain.spec import MigrationSpec
-from shared.errors import NotFound, Throttled, TransientError, Uncanonical
-from shared.ports import Change, Page, Place, Query, Source
+from shared.errors import (
+    CostLimitReached,
+    EbbError,
+    NotFound,
+    Throttled,
+    TransientError,
+    Uncanonical,
+)
+from shared.ports import Change, Measured, Page, Place, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
 SPAN_S = 15.0  # half a tick: the next must not find this one still asking
@@ -79,13 +88,24 @@ class Allowance:
             self._ports.clock.wait(wait_s)
         try:
             answer = question()
-        except Throttled as error:
-            self.throttled_on = range_id
-            self._bucket.set_rate(0.0, now_s=self._ports.clock.now_s())
-            raise AllowanceSpent from error
-        self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
-        self.meter.add(answer.ru, Place(source=self._source, range_id=range_id))
+        except EbbError as error:
+            self._pay(range_id, error.ru)
+            if isinstance(error, Throttled):
+                self.throttled_on = range_id
+                self._bucket.set_rate(0.0, now_s=self._ports.clock.now_s())
+                raise AllowanceSpent from error
+            raise
+        self._pay(range_id, answer.ru)
         return answer
+
+    @property
+    def answer_ru_max(self) -> float:
+        """What one number may cost: its pages follow without a pause, and then are waited out."""
+        return self.rate_ru_per_s * WAIT_MAX_S
+
+    def _pay(self, range_id: str, ru: float) -> None:
+        self._bucket.charge(ru, now_s=self._ports.clock.now_s())
+        self.meter.add(ru, Place(source=self._source, range_id=range_id))
 
 
 @dataclass(slots=True)
@@ -178,22 +198,52 @@ class Planning:
     def _survey_range(
         self, plans: Plans, plan: RangePlan, source: Source, allowance: Allowance
     ) -> None:
-        query = _query(plans.spec, plan, Window(lo_s=plan.frontier_s, hi_s=plan.until_s))
-        name = plan.range.id
-        count = allowance.ask(name, lambda: source.count(query)).value
-        if count is None:
-            raise TransientError(f"surveying range {name}: the source gave no count")
-        earliest = allowance.ask(name, lambda: source.earliest_s(query)).value if count else None
-        earliest_s = plan.until_s if earliest is None else earliest
+        """Part by part, so that a tick that ends in between leaves what it has counted."""
+        begun = plan.census or Census(
+            to_s=plan.frontier_s, width_s=max(1, plan.until_s - plan.frontier_s)
+        )
+        census = begun
+        try:
+            for latest in self._counted(plans, plan, begun, source, allowance):
+                census = latest
+            earliest_s = self._earliest_s(plans, plan, census, source, allowance)
+        except (AllowanceSpent, TransientError):
+            if census != begun:
+                counted = replace(plan, census=census, documents_expected=census.documents)
+                self._ports.ledger.commit(plans.migration.name, Change(ranges=(counted,)))
+            raise
         span_s = max(1, plan.until_s - earliest_s)
         surveyed = replace(
             plan,
             surveyed=True,
-            documents_expected=count,
+            census=None,
+            documents_expected=census.documents,
             earliest_s=earliest_s,
-            documents_per_s=count / span_s,
+            documents_per_s=census.documents / span_s,
         )
         self._ports.ledger.commit(plans.migration.name, Change(ranges=(surveyed,)))
+
+    def _counted(
+        self, plans: Plans, plan: RangePlan, census: Census, source: Source, allowance: Allowance
+    ) -> Iterator[Census]:
+        def count(window: Window, ru_max: float | None) -> Measured:
+            query = _query(plans.spec, plan, window, ru_max)
+            return allowance.ask(plan.range.id, lambda: source.count(query))
+
+        return counted(census, plan.until_s, count, ru_max=allowance.answer_ru_max)
+
+    def _earliest_s(
+        self, plans: Plans, plan: RangePlan, census: Census, source: Source, allowance: Allowance
+    ) -> int:
+        """Where documents begin, or a second before it where to find it would cost too much."""
+        if census.found is None:
+            return plan.until_s
+        query = _query(plans.spec, plan, census.found, allowance.answer_ru_max)
+        try:
+            earliest = allowance.ask(plan.range.id, lambda: source.earliest_s(query)).value
+        except CostLimitReached:
+            return census.found.lo_s
+        return plan.until_s if earliest is None else earliest
 
     def _weigh(
         self, plans: Plans, ranges: tuple[RangePlan, ...], source: Source, allowance: Allowance
@@ -256,11 +306,16 @@ class Planning:
             for _ in range(PROBES_PER_SLICE_MAX):
                 if not isinstance(step, Probe):
                     break
-                query = _query(plans.spec, plan, step.window)
-                count = allowance.ask(
-                    plan.range.id,
-                    lambda query=query: source.count(query),  # type: ignore[misc]
-                ).value
+                limit = allowance.answer_ru_max if search.can_narrow(step.window) else None
+                query = _query(plans.spec, plan, step.window, limit)
+                try:
+                    count = allowance.ask(
+                        plan.range.id,
+                        lambda query=query: source.count(query),  # type: ignore[misc]
+                    ).value
+                except CostLimitReached:
+                    search, step = search.too_many(step.window)
+                    continue
                 if count is None:
                     raise TransientError(f"planning on range {plan.range.id}: no count was given")
                 search, step = search.answered(step.window, count)
@@ -345,8 +400,11 @@ def _samples(spec: MigrationSpec, ranges: tuple[RangePlan, ...]) -> Iterator[tup
         yield plan.range.id, _query(spec, plan, Window(lo_s=lo_s, hi_s=max(hi_s, lo_s + 1)))
 
 
-def _query(spec: MigrationSpec, plan: RangePlan, window: Window) -> Query:
-    return Query(extent=Extent(window=window, range=plan.range), where=spec.cold_where)
+def _query(
+    spec: MigrationSpec, plan: RangePlan, window: Window, ru_max: float | None = None
+) -> Query:
+    extent = Extent(window=window, range=plan.range)
+    return Query(extent=extent, where=spec.cold_where, ru_max=ru_max)
 
 
 def _most(plans: Plans) -> int:

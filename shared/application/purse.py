@@ -18,6 +18,7 @@ from shared.errors import EbbError, Throttled, TransientError
 from shared.ports import Place
 
 CAPACITY_SHARE = 0.02  # of a second's capacity: less than a business's own noise
+ANSWER_SHARE = 0.1  # of the allowance for one number: pages of one answer follow without a pause
 ALLOWANCE_RU = 2_000.0  # less than half a second of one partition's capacity, spread over 20 s
 
 C = TypeVar("C", bound=Charged)
@@ -36,6 +37,8 @@ class Purse(Protocol):
 
     spent_ru: float
     how: str
+    answer_ru_max: float
+    """What one number may cost before a part of it is asked for instead."""
 
     def ask(self, range_id: str, question: Callable[[], C]) -> C: ...
 
@@ -51,6 +54,7 @@ class SlowPurse:
         self._ports = ports
         self._source = source
         self._left_ru = allowance_ru
+        self.answer_ru_max = ANSWER_SHARE * allowance_ru
         rate = CAPACITY_SHARE * capacity_ru_per_s
         self._bucket = DebtBucket(now_s=ports.clock.now_s(), rate_ru_per_s=rate)
         self._meter = OwnMeter(ports, ports.names.new())
@@ -69,13 +73,19 @@ class SlowPurse:
         self._obey()
         try:
             answer = question()
-        except Throttled as error:
-            self._left_ru = 0.0
-            raise Spent("the source answered 429") from error
-        self._bucket.charge(answer.ru, now_s=self._ports.clock.now_s())
-        self._meter.add(answer.ru, Place(source=self._source, range_id=range_id))
-        self.spent_ru += answer.ru
+        except EbbError as error:
+            self._pay(range_id, error.ru)
+            if isinstance(error, Throttled):
+                self._left_ru = 0.0
+                raise Spent("the source answered 429") from error
+            raise
+        self._pay(range_id, answer.ru)
         return answer
+
+    def _pay(self, range_id: str, ru: float) -> None:
+        self._bucket.charge(ru, now_s=self._ports.clock.now_s())
+        self._meter.add(ru, Place(source=self._source, range_id=range_id))
+        self.spent_ru += ru
 
     def close(self) -> None:
         self._meter.flush()
@@ -99,6 +109,7 @@ class SeatedPurse:
         self._source = source
         self._migration = migration
         self._allowance_ru = allowance_ru
+        self.answer_ru_max = ANSWER_SHARE * allowance_ru
         self._slice_id = f"survey-{ports.names.new()}"
         self._pacer: Pacer | None = None
         self._range_id = ""
@@ -118,6 +129,9 @@ class SeatedPurse:
                 f"surveying {self._source}: {error}; see 'ebb explain {self._migration}', and try "
                 "again later"
             ) from error
+        except EbbError as error:
+            self.spent_ru += error.ru
+            raise
         self.spent_ru += answer.ru
         return answer
 

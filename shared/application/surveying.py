@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.census import counted
 from shared.application.deciding import READINGS_SPAN_S, capacity_of
 from shared.application.paging import row_of
 from shared.application.purse import (
@@ -27,10 +28,10 @@ from shared.domain.oddities import Weighed, weigh
 from shared.domain.outlook import MINUTE_S
 from shared.domain.planner import month_end_s
 from shared.domain.profile import Profile
-from shared.domain.slices import Extent, FeedRange, MigrationState, Stored, Window
+from shared.domain.slices import Census, Extent, FeedRange, MigrationState, Stored, Window
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import EbbError, Fault, Invalid
-from shared.ports import MinuteUse, Provision, Query, Source
+from shared.errors import CostLimitReached, EbbError, Fault, Invalid
+from shared.ports import Measured, MinuteUse, Provision, Query, Source
 
 DAY_S = 86_400
 MINUTES_DAYS = 14  # of the business: each hour of the week twice; more would tell of another season
@@ -337,14 +338,16 @@ class _Asking:
         return asked
 
     def _range(self, range_: FeedRange, asked: _Asked) -> RangeFacts:
-        window = Window(lo_s=0, hi_s=self._until_s)
-        count = self._count(range_, window, asked)
-        facts = RangeFacts(range=range_, documents=count, counted=True)
-        if not count:
+        census = self._count(range_, Window(lo_s=0, hi_s=self._until_s), asked)
+        facts = RangeFacts(range=range_, documents=census.documents, counted=True)
+        if census.found is None:
             return facts
         asked.ranges[range_.id] = facts
-        query = self._query(range_, window)
-        earliest = self._purse.ask(range_.id, lambda: self._source.earliest_s(query)).value
+        query = self._query(range_, census.found, self._purse.answer_ru_max)
+        try:
+            earliest = self._purse.ask(range_.id, lambda: self._source.earliest_s(query)).value
+        except CostLimitReached:
+            earliest = census.found.lo_s
         return replace(facts, earliest_s=earliest)
 
     def _sample(self, asked: _Asked, until_ru: float) -> None:
@@ -389,20 +392,26 @@ class _Asking:
             self._told(f"counting {month} …")
             window = Window(lo_s=lo_s, hi_s=hi_s)
             counted[month] = sum(
-                self._count(each.range, window, asked)
+                self._count(each.range, window, asked).documents
                 for each in asked.ranges.values()
                 if each.earliest_s is not None and each.earliest_s < hi_s
             )
             asked.months = dict(reversed(counted.items()))
 
-    def _count(self, range_: FeedRange, window: Window, asked: _Asked) -> int:
-        query = self._query(range_, window)
-        answer = self._purse.ask(range_.id, lambda: self._source.count(query))
-        asked.count_ru.append(answer.ru)
-        return answer.value or 0
+    def _count(self, range_: FeedRange, window: Window, asked: _Asked) -> Census:
+        def count(part: Window, ru_max: float | None) -> Measured:
+            query = self._query(range_, part, ru_max)
+            answer = self._purse.ask(range_.id, lambda: self._source.count(query))
+            asked.count_ru.append(answer.ru)
+            return answer
 
-    def _query(self, range_: FeedRange, window: Window) -> Query:
-        return Query(extent=Extent(window=window, range=range_), where=self._spec.cold_where)
+        census = Census(to_s=window.lo_s, width_s=window.hi_s - window.lo_s)
+        parts = counted(census, window.hi_s, count, ru_max=self._purse.answer_ru_max)
+        return [census, *parts][-1]
+
+    def _query(self, range_: FeedRange, window: Window, ru_max: float | None = None) -> Query:
+        extent = Extent(window=window, range=range_)
+        return Query(extent=extent, where=self._spec.cold_where, ru_max=ru_max)
 
 
 def _named(lo_s: int, hi_s: int) -> str:

@@ -113,6 +113,14 @@ class Search:
             guess_s = (narrowed.low_s() + window.hi_s) // 2
         return narrowed, narrowed.between(guess_s)
 
+    def can_narrow(self, window: Window) -> bool:
+        """Whether more than one second of the window may hold documents."""
+        return window.hi_s - _start_s(self.plan) > 1
+
+    def too_many(self, window: Window) -> tuple[Search, Step]:
+        """The window could not be counted at the price allowed: half of it is counted next."""
+        return self._narrowed(window, 2 * self.batch_documents)
+
     def low_s(self) -> int:
         return self.fits_hi_s if self.fits_hi_s is not None else _start_s(self.plan)
 

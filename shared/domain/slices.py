@@ -262,6 +262,18 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """How far a range is counted in parts; it is kept until all of it is."""
+
+    to_s: int
+    width_s: int
+    """Of the next part."""
+    documents: int = 0
+    found: Window | None = None
+    """The first part that held any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RangePlan:
     """How far one feed range is cut into slices; [floor, until) is tiled up to `frontier_s`.
 
@@ -276,6 +288,7 @@ class RangePlan:
     documents_expected: int = 0
     documents_per_s: float = 0.0
     surveyed: bool = False
+    census: Census | None = None
     version: str = ""
 
     @property

@@ -18,6 +18,7 @@ REASONS: Mapping[str, str] = {
     "cosmos.retry-options": SDK,
     "cosmos.range-after-split": f"{DEAR}: a split needs more than 10,000 RU/s for hours",
     "cosmos.reader-role": ONE_ROLE,
+    "cosmos.count-pages": f"{DEAR}: a count over a million documents",
     "cosmos.serverless-capacity": f"{DEAR}: a partition under full load for many minutes",
     "cosmos.admission": "it is a model of many clients; compare a migration with `make demo`",
     "cosmos.sent-once": SDK,

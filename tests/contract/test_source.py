@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any, Protocol
 
@@ -22,7 +22,14 @@ from shared.adapters.memory import MemoryClock
 from shared.application.paging import items
 from shared.domain.pointers import Key
 from shared.domain.slices import Extent, FeedRange, Window
-from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
+from shared.errors import (
+    CostLimitReached,
+    EbbError,
+    NotFound,
+    PermanentError,
+    Throttled,
+    TransientError,
+)
 from shared.ports import Fate, Page, Query, Source, Written
 from tests.contract.rooms import RACERS, raced
 from tests.sandbox.clients import container_of
@@ -277,6 +284,25 @@ def test_every_identity_is_listed_once_where_the_last_page_is_full(house: House)
 
         listed = [each["id"] for each in islice(items(ask), 25)]
         assert len(listed) == len(set(listed)) == source.count(query).value
+
+
+@pytest.mark.node
+def test_a_429_in_the_midst_of_a_count_costs_what_it_cost(cosmos: CosmosHouse) -> None:
+    """A count of several pages fails as a whole, with the charge of its first page."""
+    cosmos.fill([{"id": f"doc-{i:04d}", "_ts": BASE_S + i} for i in range(1300)])
+    source = cosmos.source
+    query = max(over(source), key=lambda each: each.extent.range.id)
+    with pytest.raises(Throttled) as refused:
+        source.count(query)
+    assert refused.value.ru > 0
+    whole = source.count(query)
+    assert whole.ru > refused.value.ru
+    assert counted(source, over(source)) == 1300
+    earliest = [source.earliest_s(each).value for each in over(source)]
+    assert min(each for each in earliest if each) == BASE_S
+    with pytest.raises(CostLimitReached) as ended:
+        source.count(replace(query, ru_max=0.1))
+    assert 0 < ended.value.ru < whole.ru
 
 
 def test_documents_come_whole(house: House) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from shared.domain.slices import Stored
-from shared.errors import Conflict, Throttled, TransientError
+from shared.errors import Conflict, EbbError, Throttled, TransientError
 from shared.ports import Archive, Page, Query
 from tests.simulation.sources import FIRST_POSITION
 
@@ -73,6 +73,8 @@ class Chaos:
     asking: list[Callable[[str, Actor, Query], None]] = field(default_factory=list)
     answered: list[Callable[[Actor, Query, float], None]] = field(default_factory=list)
     """Told of each request to the source before it is sent, and of what its answer cost."""
+    charging: bool = False
+    """Whether the source is answering somebody who may be unlucky."""
     depth: int = 0
     calls: int = 0
     dead: bool = False
@@ -180,16 +182,22 @@ class Unlucky:
         for tell in () if chaos.dead else chaos.asking:
             tell(label, chaos.actors[-1], args[0])
         chaos.before(label)
-        result = self._answered(label, found, args, kwargs)
+        chaos.charging = True
+        try:
+            result = self._answered(label, found, args, kwargs)
+        except EbbError as error:  # a number may fail behind pages that were paid
+            _paid(chaos, args[0], error.ru)
+            raise
+        finally:
+            chaos.charging = False
         chaos.after(label)
-        for told in chaos.answered:
-            told(chaos.actors[-1], args[0], result.ru)
+        _paid(chaos, args[0], result.ru)
         return result
 
     def _answered(self, label: str, found: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         chaos = self._chaos
         if self._label == "source":
-            _throttle(chaos, label)
+            throttle(chaos, label)
         if label in CONDITIONAL:
             return _conflicting(chaos, label, lambda: found(*args, **kwargs))
         if label in PAGED and chaos.likely(chaos.pages, "odd page"):
@@ -208,7 +216,18 @@ class Unlucky:
             yield each
 
 
-def _throttle(chaos: Chaos, label: str) -> None:
+def _paid(chaos: Chaos, query: Query, ru: float) -> None:
+    for told in chaos.answered if ru else ():
+        told(chaos.actors[-1], query, ru)
+
+
+def throttle_between_pages(chaos: Chaos) -> None:
+    """A 429 behind some pages of a number, which were paid all the same."""
+    if chaos.charging:
+        throttle(chaos, "source, between two pages of a number")
+
+
+def throttle(chaos: Chaos, label: str) -> None:
     in_storm = chaos.now_s() < chaos.storm_until_s and chaos.rng.random() < 0.9
     if in_storm:
         chaos.note("429 in a storm")

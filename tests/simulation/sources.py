@@ -16,12 +16,13 @@ from shared.domain.addresses import why_unaddressable
 from shared.domain.pointers import RETURNING, STUB, Key, key_values
 from shared.domain.slices import FeedRange
 from shared.domain.spec import NO_GUARD, NO_STUB
-from shared.errors import NotFound, PermanentError, TransientError
+from shared.errors import CostLimitReached, EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Fate, Found, Measured, Page, Query, Written
 
 RU_PER_READ = 10.0
 RU_PER_COUNT = 3.0
 RU_PER_WRITE = 20.0
+NUMBER_PAGE_DOCUMENTS = 20  # of one page of a number, so that numbers take several
 PAGE_DOCUMENTS_MAX = 8  # small pages, so that much can happen between two
 FIRST_POSITION = "0"  # before the first document
 # What Ebb itself adds to the condition of a migration that retires.
@@ -51,6 +52,8 @@ class MemorySource:
     ttl_s: int | None = None
     """The container's default time to live; a document's own `ttl` counts where there is one."""
     hook: Callable[[Query, int, int], Page] | None = None
+    between_pages: Callable[[], None] = lambda: None
+    """Between two pages of one number, where a 429 may come."""
     full_last_page_has_token: bool = True
     """As the real one, which has not looked behind a full page; the page behind it is empty."""
 
@@ -98,11 +101,27 @@ class MemorySource:
         self.splits[range_id] = (f"{range_id}-low", f"{range_id}-high")
 
     def count(self, query: Query) -> Measured:
-        return Measured(value=len(self._within(query)), ru=self._charged(RU_PER_COUNT))
+        found = self._within(query)
+        return Measured(value=len(found), ru=self._number(query, found))
 
     def earliest_s(self, query: Query) -> Measured:
-        times = [document["_ts"] for document in self._within(query)]
-        return Measured(value=min(times, default=None), ru=self._charged(RU_PER_COUNT))
+        found = self._within(query)
+        earliest = min((document["_ts"] for document in found), default=None)
+        return Measured(value=earliest, ru=self._number(query, found))
+
+    def _number(self, query: Query, found: Sequence[Any]) -> float:
+        """Charge a number page by page; behind any but the last it may be given up, or fail."""
+        spent = self._charged(RU_PER_COUNT)
+        for _ in range(NUMBER_PAGE_DOCUMENTS, len(found), NUMBER_PAGE_DOCUMENTS):
+            try:
+                if query.ru_max is not None and spent >= query.ru_max:
+                    raise CostLimitReached(f"counting db/c: {spent} RU and more to come")
+                self.between_pages()
+            except EbbError as error:
+                error.ru += spent
+                raise
+            spent += self._charged(RU_PER_COUNT)
+        return spent
 
     def find(self, key: Key) -> Found:
         self._must_exist()

@@ -39,7 +39,7 @@ def test_readings_beyond_the_first_complete_one_are_told_as_redone() -> None:
         readings.page(query, 0, 2)
         for _ in range(2):
             readings.page(query, 0, 2)
-            readings.page(query, 2, 2)
+            readings.page(query, 2, 3)  # one more than there are: a full page leads on
     assert list(readings.redone().values()) == [3 * 23.0]
     with world.chaos.acting("tick"):
         readings.page(query, 0, 2)

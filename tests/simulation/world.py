@@ -37,7 +37,7 @@ from shared.application.bundle import Ports
 from shared.domain.board import Board
 from shared.ports import COPY_QUEUE, RETIRE_QUEUE, VALIDATE_QUEUE
 from shared.wiring import App, assemble
-from tests.simulation.faults import Chaos, Crash, Unlucky
+from tests.simulation.faults import Chaos, Crash, Unlucky, throttle_between_pages
 from tests.simulation.post import Post
 from tests.simulation.signals import (
     BUSINESS_RU_PER_S,
@@ -145,6 +145,7 @@ def make_world(seed: int, *, ranges: int = 1) -> World:
     clock = MemoryClock(start_s=float(START_S))
     chaos = Chaos(rng=random.Random(seed + 1), now_s=clock.now_s)
     source = MemorySource(clock=clock, ranges_count=ranges)
+    source.between_pages = lambda: throttle_between_pages(chaos)
     calm = _ports(clock, source, rng)
     host_clock = HostClock(true=clock, chaos=chaos)
     lucky = {name: getattr(calm, name) for name in LUCKY} | {"clock": host_clock}

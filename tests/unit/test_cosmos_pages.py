@@ -5,20 +5,22 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 import requests
 from azure.core.pipeline.transport import HttpTransport, RequestsTransportResponse
 from azure.cosmos import CosmosClient
+from azure.cosmos._retry_options import RetryOptions
+from azure.cosmos.documents import ConnectionPolicy
 
 from sandbox.cosmos.headers import garbled_headers
 from shared.adapters.cosmos import WHOLE_TOKEN, CosmosSource
 from shared.application.paging import items
 from shared.domain.slices import Extent, FeedRange, Window
-from shared.errors import TransientError
-from shared.ports import Page, Query
+from shared.errors import CostLimitReached, Throttled, TransientError
+from shared.ports import Measured, Page, Query
 
 ENDPOINT = "https://fake.documents.azure.com:443/"
 TOKEN = "+RID:~abc#RT:1#TRC:2"
@@ -107,11 +109,22 @@ def connect() -> Connect:
 
     def made(*answers: Answer) -> tuple[CosmosSource, Wire]:
         wire = Wire(list(answers))
-        client = CosmosClient(ENDPOINT, credential="a2V5", transport=wire, retry_total=0)
+        policy = ConnectionPolicy()
+        policy.RetryOptions = RetryOptions(max_retry_attempt_count=0)
+        client = CosmosClient(
+            ENDPOINT, credential="a2V5", transport=wire, retry_total=0, connection_policy=policy
+        )
         container = client.get_database_client("d").get_container_client("c")
         return CosmosSource(container, "d/c"), wire
 
     return made
+
+
+WHOLE_NUMBER = [
+    Answer(documents=[3], continuation="more", charge=2.5),
+    Answer(documents=[4], continuation="still more", charge=2.0),
+    Answer(documents=[5], charge=1.5),
+]
 
 
 def reading(source: CosmosSource) -> Iterator[Any]:
@@ -165,3 +178,40 @@ def test_an_empty_page_in_the_middle_leads_on() -> None:
         return Page(items=found, ru=1.0, continuation=continuation)
 
     assert list(items(ask)) == ["a", "b"]
+
+
+def test_a_number_of_several_pages_is_whole_and_paid_whole(connect: Connect) -> None:
+    """The parts of a count are added, the earliest is the least of its parts."""
+    source, _ = connect(*WHOLE_NUMBER)
+    assert source.count(QUERY) == Measured(value=12, ru=6.0)
+    source, _ = connect(*WHOLE_NUMBER)
+    assert source.earliest_s(QUERY) == Measured(value=3, ru=6.0)
+
+
+def test_parts_without_a_number_hide_none_that_has_one(connect: Connect) -> None:
+    """Where a page went over documents none of which was meant."""
+    empty = Answer(documents=[None], continuation="more")
+    source, _ = connect(empty, Answer(documents=[7], continuation="on"), Answer(documents=[5]))
+    assert source.earliest_s(QUERY) == Measured(value=5, ru=3.0)
+    source, _ = connect(empty, Answer(documents=[None]))
+    assert source.earliest_s(QUERY) == Measured(value=None, ru=2.0)
+
+
+def test_what_was_charged_before_a_429_comes_with_it(connect: Connect) -> None:
+    """A number that fails behind its second page has cost two pages, and its own answer."""
+    source, wire = connect(*WHOLE_NUMBER[:2], Answer(documents=[], status=429, charge=0.5))
+    with pytest.raises(Throttled) as refused:
+        source.count(QUERY)
+    assert refused.value.ru == 5.0
+    assert wire.asked == [None, "more", "still more"]
+
+
+def test_a_number_ends_where_its_price_reaches_the_limit(connect: Connect) -> None:
+    """Behind the page that brings it there; one that is whole by then is given."""
+    source, wire = connect(*WHOLE_NUMBER)
+    with pytest.raises(CostLimitReached) as ended:
+        source.count(replace(QUERY, ru_max=4.0))
+    assert ended.value.ru == 4.5
+    assert wire.asked == [None, "more"]
+    source, _ = connect(*WHOLE_NUMBER)
+    assert source.count(replace(QUERY, ru_max=6.0)).value == 12

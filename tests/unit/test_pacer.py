@@ -19,7 +19,7 @@ from shared.domain.board import (
 )
 from shared.domain.governor import Throttle
 from shared.domain.pacing import COOL_DOWN_S
-from shared.errors import Throttled, TransientError
+from shared.errors import CostLimitReached, EbbError, Throttled, TransientError
 from tests.simulation.world import SOURCE, World, make_world
 
 
@@ -310,3 +310,43 @@ def test_what_was_spent_is_metered_by_the_minute(world: World) -> None:
     assert len(minutes) >= 2
     assert world.ports.metering.by_minute("db/other", since_s=0) == {}
     assert world.ports.boards.read().seats == ()
+
+
+def test_what_a_failed_request_cost_is_paid_and_metered(world: World) -> None:
+    """A 429 behind some pages of a number, and a broken connection behind others."""
+    decide_every_tick(world)
+    pacer = Pacer.seated(world.ports, seat("s1"))
+    assert pacer is not None
+    failures: list[EbbError] = [Throttled("429", retry_after_s=1.0), TransientError("broken")]
+    for each in failures:
+        each.ru = 40.0
+    asked = [*failures, None]
+
+    def ask() -> Answer:
+        failure = asked.pop(0)
+        if failure is not None:
+            raise failure
+        return Answer(10.0)
+
+    begun_s = world.clock.now_s()
+    pacer.call(ask)
+    pacer.meter.flush()
+    spent = world.ports.metering.by_minute(SOURCE, since_s=0)
+    assert sum(sum(each.values()) for each in spent.values()) == 90.0
+    assert world.clock.now_s() - begun_s > COOL_DOWN_S
+
+
+def test_a_number_that_reached_its_price_is_not_asked_for_again(world: World) -> None:
+    """Asking the same would cost the same."""
+    pacer = Pacer.seated(world.ports, seat("s1"))
+    assert pacer is not None
+    asked = 0
+
+    def ask() -> Answer:
+        nonlocal asked
+        asked += 1
+        raise CostLimitReached("too much")
+
+    with pytest.raises(CostLimitReached):
+        pacer.call(ask)
+    assert asked == 1
