@@ -10,6 +10,7 @@ Fault = Literal[
     "throttle_first_page",
     "empty_page_with_continuation",
     "status_403",
+    "partition_key_full",
     "status_503",
     "reset",
     "slow",

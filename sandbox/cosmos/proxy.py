@@ -30,6 +30,7 @@ RESTART = "sandbox-restart"
 _MIDWAY_WAIT_S = 0.1
 _CROSS_PARTITION_NOT_SERVABLE = "1004"
 _RU_RATE_TOO_LARGE = "3200"
+_KEY_FULL = "1014"
 _NO_ROLE = "5301"
 _OWNER_NOT_FOUND = "1003"
 _OK, _NO_CONTENT, _NOT_MODIFIED, _BAD_REQUEST = 200, 204, 304, 400
@@ -191,6 +192,8 @@ class MeteredProxy:
                 "permissions to perform this action.",
                 substatus=_NO_ROLE,
             )
+        if fault.fault == "partition_key_full":
+            raise Refusal(403, "Partition key reached maximum size of 20 GB", substatus=_KEY_FULL)
         if fault.fault == "status_503":
             raise _unavailable()
         if fault.fault == "empty_page_with_continuation":

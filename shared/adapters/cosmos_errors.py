@@ -13,6 +13,7 @@ from shared.errors import EbbError, NotFound, PermanentError, Throttled, Transie
 RETRY_AFTER_DEFAULT_S = 1.0
 CHARGE = "x-ms-request-charge"
 CONTINUATION = "x-ms-continuation"
+PARTITION_FULL = 1014
 _TRANSIENT_STATUS = frozenset({408, 410, 449, 500, 502, 503, 504})
 
 
@@ -58,6 +59,12 @@ def _meaning(doing: str, error: CosmosHttpResponseError) -> EbbError:
     if status == 404:  # noqa: PLR2004
         return NotFound(
             f"{doing}: not found (404); check the names of account, database and container"
+        )
+    if status == 403 and error.sub_status == PARTITION_FULL:  # noqa: PLR2004
+        return PermanentError(
+            f"{doing}: the documents of its partition key take 20 GB, which is all that one value "
+            "may hold (403, substatus 1014); nothing was written — make room under that key, or "
+            "ask Azure support for a larger limit, then go on"
         )
     if status in {401, 403}:
         return PermanentError(

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.adapters.chunks import file_around
+from shared.adapters.pages import unpacked_bytes
 from shared.domain.canonical import storable, value_at
 from shared.domain.pointers import Span
 from shared.domain.receipt import Row
@@ -25,10 +26,12 @@ from shared.ports import BlobWriter, DataGroup, TableWriter
 
 ROWS_PER_GROUP_MAX = 32  # one look-up reads one group: about 4 MB of zstd at 300 KB a document
 GROUP_BYTES_MAX = 8 << 20  # raw: 27 documents of 300 KB, or four of 2 MB
+READ_BYTES_MAX = 256 << 20  # a row group in memory, as the auditor has it; Ebb ends one at 8 MiB
 MANIFEST_ROWS_PER_GROUP = 20_000  # rows of about 200 bytes: 4 MB
 COMPRESSION_LEVEL = 1  # level 3 gains 3 % in size here for a third more time
 RECEIVED = "document"  # the column of the pipeline's mapping that holds ToString(c)
 RECEIVED_ROWS = 64
+RECEIVED_BYTES_MAX = 4 << 30  # a factory's row group may hold the largest slice; read in parts
 _DOCUMENT = "document"
 _FIXED = ("id", "_partition_key", "_ts", "_etag", "sha256", _DOCUMENT)
 
@@ -89,6 +92,7 @@ class ParquetFormat:
 
     def document_at(self, data: bytes, span: Span, row: int) -> bytes:
         with _readable(f"row {row} of a span of {span.length} bytes"):
+            _check_size(unpacked_bytes(data), READ_BYTES_MAX)
             around = BytesIO(file_around(data, span, column=_DOCUMENT))
             documents = pq.ParquetFile(around).read_row_group(0, use_threads=False)[_DOCUMENT]
             if len(documents) != span.rows or not 0 <= row < span.rows:
@@ -100,6 +104,9 @@ class ParquetFormat:
             parquet = pq.ParquetFile(file, pre_buffer=False)
             if RECEIVED not in parquet.schema_arrow.names:
                 raise KeyError(RECEIVED)
+            for group in range(parquet.num_row_groups):
+                facts = parquet.metadata.row_group(group)
+                _check_size(facts.total_byte_size, RECEIVED_BYTES_MAX)
         for batch in parquet.iter_batches(RECEIVED_ROWS, columns=[RECEIVED], use_threads=False):
             with _readable("file of Data Factory"):
                 documents = [_document(text) for text in batch.column(0).to_pylist()]
@@ -140,6 +147,7 @@ class ParquetFormat:
                 raise TypeError("its columns are not a manifest's")
         for group in range(parquet.num_row_groups):
             with _readable(f"manifest row group {group}"):
+                _check_size(_unpacked(parquet, group, _MANIFEST.names), READ_BYTES_MAX)
                 values = parquet.read_row_group(group).to_pylist()
                 rows = [Row(**value) for value in values]
             yield from rows
@@ -286,11 +294,31 @@ def _text(value: Any) -> str | None:
 def _group_rows(parquet: pq.ParquetFile, group: int) -> Iterator[tuple[Row, bytes]] | None:
     try:
         with _readable(f"row group {group} of a data file"):
+            _check_size(_unpacked(parquet, group, _FIXED), READ_BYTES_MAX)
             table = parquet.read_row_group(group, columns=list(_FIXED), use_threads=False)
             columns = [_whole(table.column(name)) for name in _FIXED]
             return _rows_of(group, columns)
     except Unreadable:
         return None
+
+
+def _unpacked(parquet: pq.ParquetFile, group: int, names: Sequence[str]) -> int:
+    """What these columns of a row group become in memory, by the file's own word.
+
+    What a dictionary holds may come again at each row.
+    """
+    facts = parquet.metadata.row_group(group)
+    size = 0
+    for column in map(facts.column, range(facts.num_columns)):
+        if column.path_in_schema in names:
+            plain = {"PLAIN", "RLE"}.issuperset(column.encodings)
+            size += column.total_uncompressed_size * (1 if plain else facts.num_rows)
+    return size
+
+
+def _check_size(size: int, most: int) -> None:
+    if not 0 <= size <= most:
+        raise ValueError(f"{size} bytes in memory, and {most} are allowed")
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

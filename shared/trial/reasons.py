@@ -41,6 +41,7 @@ REASONS: Mapping[str, str] = {
     "storage.row-price": "the bill of a month says it",
     "storage.roles": "a trial cannot see what else this identity holds; deploy with these alone",
     "storage.immutability": "a locked policy could not be removed after the trial",
+    "cosmos.key-full": "20 GB under one key value cost more than a trial may",
     "tables.index-loss": "a failover cannot be ordered for a table alone",
     "functions.poison": DEPLOYED,
     "functions.routes": DEPLOYED,

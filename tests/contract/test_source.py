@@ -666,3 +666,17 @@ def test_a_full_partition_throttles_single_documents_too(cosmos: CosmosHouse, na
     after = admin.total("ebb")
     assert caught.value.retry_after_s > 0
     assert after.throttled == before.throttled + 1
+
+
+@pytest.mark.node
+def test_a_full_partition_key_is_told_from_a_missing_role(cosmos: CosmosHouse) -> None:
+    """An undo into 20 GB of one key: a role would not help."""
+    cosmos.fill(some(1))
+    admin = cosmos.sandbox.admin
+    admin.add_fault("partition_key_full", origin="ebb", kind="write")
+    try:
+        with pytest.raises(PermanentError, match="take 20 GB") as caught:
+            cosmos.source.create(key_to("new"), {"id": "new", "pk": "p"})
+    finally:
+        admin.clear_faults()
+    assert "role" not in str(caught.value)

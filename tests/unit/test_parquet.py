@@ -14,6 +14,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from shared.adapters import parquet
+from shared.adapters.pages import unpacked_bytes
 from shared.adapters.parquet import (
     GROUP_BYTES_MAX,
     MANIFEST_ROWS_PER_GROUP,
@@ -22,6 +24,7 @@ from shared.adapters.parquet import (
     column_name,
 )
 from shared.domain.canonical import canonical_document, partition_key_text
+from shared.domain.pointers import Span
 from shared.domain.receipt import Row
 from shared.errors import Unreadable
 from tests.unit.samples import MAY_S, a_row
@@ -278,3 +281,79 @@ def test_a_writer_given_up_writes_nothing_more(*, given_up: bool) -> None:
     del writer
     gc.collect()
     assert bytes(sink.data) == before
+
+
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on what Ebb itself wrote there is too large to be read."""
+    monkeypatch.setattr(parquet, "READ_BYTES_MAX", 9_000)
+    monkeypatch.setattr(parquet, "RECEIVED_BYTES_MAX", 9_000)
+
+
+def refusing_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("read_row_group", "iter_batches"):
+        monkeypatch.setattr(pq.ParquetFile, name, lambda *_, **__: pytest.fail("it was unpacked"))
+
+
+def test_a_row_group_that_would_fill_the_memory_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A data file, a manifest and a factory's file, by what their footers say."""
+    data, rows = a_file([{"id": f"i{n}", "pk": "p", "body": "x" * 9_000} for n in range(20)])
+    manifest = Sink()
+    ParquetFormat().write_manifest(manifest, [row for row, _ in rows] * 50, {})
+    (group,) = ParquetFormat().data_groups(BytesIO(data))
+    assert group.rows is not None
+    small_memory(monkeypatch)
+    refusing_to_read(monkeypatch)
+    (group,) = ParquetFormat().data_groups(BytesIO(data))
+    assert group.rows is None
+    with pytest.raises(Unreadable):
+        list(ParquetFormat().manifest_rows(BytesIO(manifest.data)))
+    with pytest.raises(Unreadable):
+        list(ParquetFormat().received(BytesIO(data)))
+
+
+def chunk_of(data: bytes) -> tuple[bytes, Span]:
+    (span,) = ParquetFormat().spans(BytesIO(data))
+    return data[span.offset : span.offset + span.length], span
+
+
+def test_a_span_that_would_fill_the_memory_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its pages' own headers: whoever reads a span has no footer to go by."""
+    chunk, span = chunk_of(a_file([{"id": "i", "pk": "p", "body": "x" * 9_000}])[0])
+    assert len(ParquetFormat().document_at(chunk, span, 0)) > 9_000
+    small_memory(monkeypatch)
+    refusing_to_read(monkeypatch)
+    with pytest.raises(Unreadable):
+        ParquetFormat().document_at(chunk, span, 0)
+
+
+def test_pages_say_what_their_chunk_becomes() -> None:
+    """As the footer of the same file does, which counts the headers as well."""
+    documents = [{"id": f"i{n}", "pk": "p", "body": "x" * 400_000} for n in range(18)]
+    data, rows = a_file(documents)
+    chunk, _ = chunk_of(data)
+    facts = pq.ParquetFile(BytesIO(data)).metadata.row_group(0)
+    columns = {facts.column(i).path_in_schema: facts.column(i) for i in range(facts.num_columns)}
+    most = columns["document"].total_uncompressed_size
+    assert sum(len(body) for _, body in rows) < unpacked_bytes(chunk) < most
+
+
+def test_harmed_pages_are_refused_and_nothing_else_happens() -> None:
+    """Cut anywhere, and with each byte of its headers changed."""
+    chunk, _ = chunk_of(a_file([{"id": "i", "pk": "p", "body": "x" * 50}])[0])
+    whole = unpacked_bytes(chunk)
+    for end in range(1, len(chunk)):
+        with pytest.raises(ValueError, match=r"page|number|list"):
+            unpacked_bytes(chunk[:end])
+    for at in range(40):
+        for flipped in (1, 0x0F, 0x80, 0xFF):
+            harmed = bytearray(chunk)
+            harmed[at] ^= flipped
+            try:
+                assert unpacked_bytes(bytes(harmed)) >= 0
+            except ValueError:
+                continue
+    assert unpacked_bytes(chunk * 3) == 3 * whole
