@@ -19,7 +19,7 @@ from shared.domain.forecast import remaining_s
 from shared.domain.pulse import retiring_pulse
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
-from shared.domain.spec import NO_STUB, MigrationSpec, parse_spec, spec_text
+from shared.domain.spec import NO_STUB, MigrationSpec, declared_spec, parse_spec, spec_text
 from shared.errors import Fault, Invalid, NotFound, PermanentError, Refused, WrongState
 from shared.ports import Change, Entry
 
@@ -145,7 +145,7 @@ class Operating:
 
     def apply(self, text: str, *, name: str | None = None) -> Migration:
         """Register a spec, or replace that of a migration which has not started."""
-        spec = parse_spec(text)
+        spec = declared_spec(text)
         self._check_can_run(spec, name)
         now_s = self._ports.clock.now_s()
         known = self._known(spec.name)

@@ -9,7 +9,7 @@ from shared.application.pacer import Pacer
 from shared.domain.canonical import canonical_document, digest, partition_key_text, storable
 from shared.domain.receipt import Row
 from shared.domain.slices import Progress
-from shared.errors import TransientError
+from shared.errors import PermanentError, TransientError
 from shared.ports import Page, Query, Source
 
 PAGE_DOCUMENTS_MAX = 100  # small documents gain nothing beyond
@@ -51,7 +51,20 @@ def documents_of(
             )
         )
 
-    return items(ask)
+    for document in items(ask):
+        _refuse_outside(query, document)
+        yield document
+
+
+def _refuse_outside(query: Query, document: Mapping[str, Any]) -> None:
+    """A document of another window would be archived where nobody counts or looks for it."""
+    window = query.extent.window
+    ts = document.get("_ts")
+    if not isinstance(ts, int) or not window.lo_s <= ts < window.hi_s:
+        raise PermanentError(
+            f"reading the window [{window.lo_s}, {window.hi_s}): the source gave a document of "
+            f"{ts!r}; look at cold.where, and write a new migration if it is wrong"
+        )
 
 
 def page_documents(progress: Progress, rate_ru_per_s: float) -> int:

@@ -29,7 +29,7 @@ from shared.domain.outlook import MINUTE_S
 from shared.domain.planner import month_end_s
 from shared.domain.profile import Profile
 from shared.domain.slices import Census, Extent, FeedRange, MigrationState, Stored, Window
-from shared.domain.spec import MigrationSpec, parse_spec
+from shared.domain.spec import MigrationSpec, declared_spec, parse_spec
 from shared.errors import CostLimitReached, EbbError, Fault, Invalid
 from shared.ports import Measured, MinuteUse, Provision, Query, Source
 
@@ -133,7 +133,7 @@ class Surveying:
         self, text: str, *, allowance_ru: float = ALLOWANCE_RU, told: Told = lambda _: None
     ) -> Survey:
         """Survey what a spec means, whether or not anybody has applied it."""
-        spec = parse_spec(text)
+        spec = declared_spec(text)
         self._check_account(spec)
         source = self._ports.sources.open(spec.source.database, spec.source.container)
         self._check_key(spec, source)

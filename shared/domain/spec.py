@@ -12,8 +12,16 @@ import reprlib
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
+from shared.domain.condition import why_unfit
 from shared.domain.pointers import RETURNING, STUB
 from shared.errors import Fault, Invalid
 
@@ -256,6 +264,16 @@ def parse_spec(text: str) -> MigrationSpec:
         seen = f"{stored_units} characters as it is stored"
         advice = f"keep a spec within {SPEC_BYTES_MAX} characters"
         raise Invalid("the spec", (Fault(path="$", seen=seen, advice=advice),))
+    return spec
+
+
+def declared_spec(text: str) -> MigrationSpec:
+    """A spec as a person writes it, held to what one that was stored earlier need not meet."""
+    spec = parse_spec(text)
+    advice = why_unfit(spec.cold.where) if spec.cold.where else None
+    if advice:
+        seen = f"saw {_shown(spec.cold.where)}"
+        raise Invalid("the spec", (Fault(path="$.cold.where", seen=seen, advice=advice),))
     return spec
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.domain.condition import why_unfit
 from shared.domain.spec import MigrationSpec, parse_spec, spec_from, spec_text
 from shared.errors import Fault, Invalid
 from tests.unit.samples import SPEC
@@ -95,7 +98,25 @@ def test_one_wrong_value_in_a_good_spec_is_accepted_or_invalid(
     judged(lambda: spec_from(data))
 
 
-@given(filters, st.integers(1, 10), st.floats(0.01, 1.0), st.integers(0, 10**9))
+@given(filters | st.text("()[]{}'\"\\- a", max_size=12))
+def test_a_condition_that_fits_stays_inside_its_brackets(condition: str) -> None:
+    """Put between two of ours, nothing of it closes the first or opens beyond the second."""
+    if why_unfit(condition) is not None:
+        return
+    outside = re.sub(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", "", condition, flags=re.DOTALL)
+    depths = list(accumulate((each == "(") - (each == ")") for each in outside))
+    assert min(depths, default=0) >= 0
+    assert (depths or [0])[-1] == 0
+    assert "'" not in outside
+    assert '"' not in outside
+
+
+@given(
+    filters.filter(lambda text: why_unfit(text) is None),
+    st.integers(1, 10),
+    st.floats(0.01, 1.0),
+    st.integers(0, 10**9),
+)
 def test_every_spec_reads_back_from_its_own_text(
     where: str, priority: int, ceiling: float, older_than: int
 ) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 import requests
@@ -17,9 +17,10 @@ from azure.cosmos.documents import ConnectionPolicy
 
 from sandbox.cosmos.headers import garbled_headers
 from shared.adapters.cosmos import WHOLE_TOKEN, CosmosSource
-from shared.application.paging import items
-from shared.domain.slices import Extent, FeedRange, Window
-from shared.errors import CostLimitReached, Throttled, TransientError
+from shared.application.pacer import Pacer
+from shared.application.paging import documents_of, items
+from shared.domain.slices import Extent, FeedRange, Progress, Window
+from shared.errors import CostLimitReached, PermanentError, Throttled, TransientError
 from shared.ports import Measured, Page, Query
 
 ENDPOINT = "https://fake.documents.azure.com:443/"
@@ -98,6 +99,19 @@ class Wire(HttpTransport):  # type: ignore[type-arg]
         if told.continuation:
             answer.headers["x-ms-continuation"] = told.continuation
         return {"_rid": "x", "Documents": told.documents, "_count": len(told.documents)}
+
+
+T = TypeVar("T")
+
+
+class Free:
+    """A pacer that lets everything pass at once."""
+
+    def call(self, ask: Callable[[], T]) -> T:
+        return ask()
+
+    def rate_ru_per_s(self) -> float:
+        return 100.0
 
 
 Connect = Callable[..., tuple[CosmosSource, Wire]]
@@ -215,3 +229,11 @@ def test_a_number_ends_where_its_price_reaches_the_limit(connect: Connect) -> No
     assert wire.asked == [None, "more"]
     source, _ = connect(*WHOLE_NUMBER)
     assert source.count(replace(QUERY, ru_max=6.0)).value == 12
+
+
+@pytest.mark.parametrize("ts", [10, 11, None, "5"])
+def test_a_document_of_another_window_is_a_fault(connect: Connect, ts: object) -> None:
+    """Whatever let it through, it is not archived in a window that does not count it."""
+    source, _ = connect(Answer(documents=[document("a"), {**document("b"), "_ts": ts}]))
+    with pytest.raises(PermanentError, match=r"\[0, 10\)"):
+        list(documents_of(source, QUERY, cast("Pacer", Free()), Progress(migration="sim")))

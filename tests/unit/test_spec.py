@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from shared.domain.spec import SPEC_BYTES_MAX, parse_spec, spec_from, spec_text
+from shared.application.surveying import Surveying
+from shared.domain.spec import SPEC_BYTES_MAX, declared_spec, parse_spec, spec_from, spec_text
 from shared.errors import Fault, Invalid
+from tests.simulation.world import make_world
 from tests.unit.samples import SPEC, a_spec
 
 HOUSE = Path(__file__).parents[2]
@@ -376,3 +378,64 @@ def test_a_word_that_says_nothing_is_not_stored() -> None:
     assert parse_spec(spec_text(young)) == young
     (fault,) = faults_of(SPEC + "retire_young: true\n")
     assert "leave it out" in fault.advice
+
+
+@pytest.mark.parametrize(
+    ("where", "advice"),
+    [
+        ("c.a = 1) OR (c.b = 2", "closes none"),
+        ("c.a = 1)) OR ((c.b = 2", "closes none"),
+        ("(c.a = 1", "stays open"),
+        ("c.a IN (1, 2]", "closes none"),
+        ("c.a = ')", "stands alone"),
+        ("c.a = 1 -- ", "comment --"),
+        ("c.a = 1 /* all", "comment /*"),
+        ("c.until < GetCurrentTimestamp()", "GetCurrentTimestamp"),
+        ("c.until < getcurrentdatetimestatic()", "getcurrentdatetimestatic"),
+        ("RAND() < 0.5", "RAND"),
+    ],
+)
+@pytest.mark.parametrize("retire", ["keep", "delete", "stub"])
+def test_a_condition_cannot_leave_its_brackets_or_follow_the_clock(
+    where: str, advice: str, retire: str
+) -> None:
+    """Else it would archive what no window counts, or a past window would grow."""
+    data = plain(cold={"older_than": "90d", "where": where}, retire=retire)
+    with pytest.raises(Invalid) as refused:
+        declared_spec(json.dumps(data))
+    (fault,) = refused.value.faults
+    assert fault.path == "$.cold.where"
+    assert advice in fault.advice
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "c.a = ') OR (' AND c['b)'].x IN (1, 2)",
+        'c.a = "it\'s -- /* GetCurrentTimestamp()"',
+        "c.a = 'a\\')'",
+        "ARRAY_CONTAINS(c.tags, {'n': [1]}) OR c.brand = 'x' OR c.rand_1 = 1",
+    ],
+)
+def test_texts_and_pairs_of_a_condition_may_hold_anything(where: str) -> None:
+    """Only what stands outside of quotes is looked at."""
+    data = plain(cold={"older_than": "90d", "where": where})
+    assert declared_spec(json.dumps(data)).cold.where == where
+
+
+def test_a_condition_that_was_stored_before_is_still_read() -> None:
+    """What was archived by it can be looked up, restored and told of."""
+    data = plain(cold={"older_than": "90d", "where": "c.until < GetCurrentTimestamp()"})
+    assert parse_spec(json.dumps(data)).cold.where == "c.until < GetCurrentTimestamp()"
+
+
+def test_apply_refuses_a_condition_that_leaves_its_brackets() -> None:
+    """Nothing is registered, and the source is not asked."""
+    world = make_world(1)
+    text = json.dumps(plain(cold={"older_than": "90d", "where": "c.a = 1) OR (c.b = 2"}))
+    with pytest.raises(Invalid, match="closes none"):
+        world.calm.operating.apply(text)
+    with pytest.raises(Invalid, match="closes none"):
+        Surveying(world.ports, metric_settle_s=60.0).run(text)
+    assert world.ports.ledger.migrations() == ()
+    assert world.source.ru_charged == 0
