@@ -62,6 +62,10 @@ class SandboxOptions:
     aggregate_page_documents: int = 500
     # The first such number in each container meets a 429 behind its first page.
     throttle_numbers_midway: bool = True
+    # A missing key, null, "", 0 and false are different keys, and so is each part of a hierarchy.
+    keys_have_identity: bool = True
+    # In a container with a defaultTtl documents are gone when their time is over.
+    documents_expire: bool = True
     with_storage: bool = True
     # None: no Data Factory. Loading its expression engine takes some four seconds.
     factory: Conduct | None = None
@@ -234,6 +238,8 @@ def _start_backing(processes: Processes, node_modules: Path, options: SandboxOpt
     switches = {
         "fullLastPageHasToken": options.full_last_page_has_token,
         "aggregatePageDocuments": options.aggregate_page_documents,
+        "keysHaveIdentity": options.keys_have_identity,
+        "documentsExpire": options.documents_expire,
     }
     heap = f"--max-old-space-size={NODE_HEAP_MB}"
     return processes.start(

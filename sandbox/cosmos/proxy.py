@@ -16,6 +16,7 @@ from yarl import URL
 from sandbox.cosmos import charges
 from sandbox.cosmos.account import Account
 from sandbox.cosmos.authorization import Gate
+from sandbox.cosmos.bounds import fault_of
 from sandbox.cosmos.faults import FaultRule
 from sandbox.cosmos.operations import Operation, is_query, operation_of, origin_of
 from sandbox.cosmos.partitions import backing_name, is_backing_only, key_ranges, partition_of
@@ -33,6 +34,7 @@ _RU_RATE_TOO_LARGE = "3200"
 _KEY_FULL = "1014"
 _NO_ROLE = "5301"
 _OWNER_NOT_FOUND = "1003"
+_WHOLE_DOCUMENTS = frozenset({"Create", "Upsert", "Replace"})
 _OK, _NO_CONTENT, _NOT_MODIFIED, _BAD_REQUEST = 200, 204, 304, 400
 # The backing server answers a read or query only when it is told that partitions don't matter.
 _PASSED_REQUEST_HEADERS = (
@@ -142,6 +144,8 @@ class MeteredProxy:
             raise Refusal(
                 413, f"the document has {len(body)} bytes; the most is {DOCUMENT_BYTES_MAX}"
             )
+        if operation.name in _WHOLE_DOCUMENTS and (fault := fault_of(body)):
+            raise Refusal(400, f"One of the specified inputs is invalid: {fault}")
         origin = origin_of(request.headers.get("user-agent", ""))
         fault = self._account.faults.meet(
             origin=origin,

@@ -1,12 +1,18 @@
 // Starts one cosmosdb-server on a free loopback port; it meters nothing and checks no key: the meter in front does.
 //
 // usage: node server.js NODE_MODULES_DIR [OPTIONS]     (prints {"port": N}; exits when its stdin closes)
-// OPTIONS is JSON, by default {"fullLastPageHasToken": true, "aggregatePageDocuments": 500} (0: all in one).
+// OPTIONS is JSON; the defaults are below (aggregatePageDocuments 0: a number comes in one page).
 "use strict";
 
 const path = require("path");
 
-const options = { fullLastPageHasToken: true, aggregatePageDocuments: 500, ...JSON.parse(process.argv[3] || "{}") };
+const defaults = {
+  fullLastPageHasToken: true,
+  aggregatePageDocuments: 500,
+  keysHaveIdentity: true,
+  documentsExpire: true
+};
+const options = { ...defaults, ...JSON.parse(process.argv[3] || "{}") };
 const modules = path.resolve(process.argv[2] || "node_modules");
 const server_lib = path.join(modules, "@vercel", "cosmosdb-server", "lib");
 const query_lib = path.dirname(
@@ -16,7 +22,7 @@ const query_lib = path.dirname(
 const Documents = require(path.join(server_lib, "account", "documents.js")).default;
 const readItems = require(path.join(server_lib, "handler", "_read-items.js"));
 const deleteDocument = require(path.join(server_lib, "handler", "delete-document.js"));
-const { parsePartitionKey } = require(path.join(server_lib, "utils", "get-partition-from-header.js"));
+const partitionHeader = require(path.join(server_lib, "utils", "get-partition-from-header.js"));
 const parseQuery = require(query_lib).default;
 const helpers = require(path.join(query_lib, "helpers.js"));
 const aggregates = require(path.join(query_lib, "aggregate-functions.js"));
@@ -62,8 +68,48 @@ Documents.prototype._set = function set(data) {
   const before = known.get(data._rid);
   known.set(data._rid, { ordinal: before ? before.ordinal : this._ridCount, bytes: text.length });
   texts.set(data, text);
+  noteExpiry(this, data);
   return data;
 };
+
+// The server takes a missing key, null, "", 0 and false for one, and of a hierarchical key the first part only.
+if (options.keysHaveIdentity) {
+  const parseKey = partitionHeader.parsePartitionKey;
+  partitionHeader.parsePartitionKey = (header, id) => {
+    const parts = JSON.parse(header);
+    return Array.isArray(parts) && parts.length > 0 ? stringify(parts) : parseKey(header, id);
+  };
+  const partitionOf = Documents.prototype._getPartition;
+  Documents.prototype._getPartition = function getPartition(data) {
+    const paths = this._partitionKeyPath;
+    if (paths.length === 0 || paths[0] === "/_partitionKey") return partitionOf.call(this, data);
+    const parts = paths.map(each => valueAt(data, each.slice(1).split("/")));
+    return stringify(parts.map(part => (part === undefined ? {} : part)));
+  };
+}
+
+// Documents whose time is set: _rid -> what to take them out of, and when.
+const expiring = new Map();
+const EXPIRY_MS = 250;
+
+function noteExpiry(documents, data) {
+  const collection = documents._parent.read();
+  const usual = options.documentsExpire && collection ? collection.defaultTtl : undefined;
+  const ttl = Number.isInteger(data.ttl) ? data.ttl : usual;
+  expiring.delete(data._rid);
+  if (usual !== undefined && usual !== null && ttl > 0) {
+    expiring.set(data._rid, { documents, data, atMs: (data._ts + ttl) * 1000 });
+  }
+}
+
+setInterval(() => {
+  for (const [rid, { documents, data, atMs }] of expiring) {
+    if (atMs > Date.now()) continue;
+    expiring.delete(rid);
+    const item = documents._data.get(rid);
+    if (item && item.read() === data) documents.delete(data.id, documents._getPartition(data));
+  }
+}, EXPIRY_MS).unref();
 
 // Replacing must not move a document to the end of the map: reading order is creation order.
 Documents.prototype.replace = function replace(data, original) {
@@ -178,7 +224,7 @@ Documents.prototype.read = function read(options) {
 
 const removeDocument = deleteDocument.default;
 deleteDocument.default = (account, req, res, params) => {
-  const key = parsePartitionKey(req.headers["x-ms-documentdb-partitionkey"], params.docId);
+  const key = partitionHeader.parsePartitionKey(req.headers["x-ms-documentdb-partitionkey"], params.docId);
   const data = account.database(params.dbId).collection(params.collId).document(params.docId, key).read();
   if (data && known.has(data._rid)) {
     res.setHeader("x-sandbox-loaded-bytes", String(known.get(data._rid).bytes));
