@@ -144,8 +144,8 @@ class MeteredProxy:
             raise Refusal(
                 413, f"the document has {len(body)} bytes; the most is {DOCUMENT_BYTES_MAX}"
             )
-        if operation.name in _WHOLE_DOCUMENTS and (fault := fault_of(body)):
-            raise Refusal(400, f"One of the specified inputs is invalid: {fault}")
+        if operation.name in _WHOLE_DOCUMENTS and (why := fault_of(body)):
+            raise Refusal(400, f"One of the specified inputs is invalid: {why}")
         origin = origin_of(request.headers.get("user-agent", ""))
         fault = self._account.faults.meet(
             origin=origin,

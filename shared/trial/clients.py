@@ -17,7 +17,8 @@ from azure.storage.blob import BlobServiceClient
 from shared.trial.purse import CosmosTransport, Purse, StorageTransport
 
 USER_AGENT = "ebb-trial"
-PATIENT_RETRIES = 9  # the SDK's own number; 400 RU/s take some seconds for a large document
+PATIENT_RETRIES = 60
+PATIENT_WAIT_S = 240  # 400 RU/s are in debt for a minute after some documents of 1 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,10 @@ def cosmos_client(
 ) -> CosmosClient:
     """A new client: a patient one waits when it is throttled, the other shows each 429 as Ebb's."""
     policy = ConnectionPolicy()
-    policy.RetryOptions = RetryOptions(max_retry_attempt_count=PATIENT_RETRIES if patient else 0)
+    policy.RetryOptions = RetryOptions(
+        max_retry_attempt_count=PATIENT_RETRIES if patient else 0,
+        max_wait_time_in_seconds=PATIENT_WAIT_S,
+    )
     options: dict[str, Any] = {"connection_verify": ca_file} if ca_file else {}
     return CosmosClient(
         endpoint,

@@ -18,6 +18,7 @@ TRIES_MAX = 4
 PAUSE_S = 2.0  # a partition that was filled by another check has room again
 LOOK_S = 0.5
 _DENIED = frozenset({401, 403})
+_THROTTLED = 429
 _BUSY = frozenset({408, 429, 449, 503})
 
 
@@ -88,6 +89,8 @@ def _failed(error: Exception) -> Finding:
     """A check that could not be carried out: a missing role is a reason, anything else is news."""
     status = getattr(error, "status_code", None) or getattr(error.__cause__, "status_code", None)
     text = " ".join(str(error).split())[:300]
+    if status == _THROTTLED or isinstance(error, Throttled):
+        return skipped("the container stayed full (429); use a serverless account, or try again")
     if status in _DENIED:
         return skipped(f"refused ({status}); {_role_for(error)}")
     return judged(expected="an answer", seen=f"{type(error).__name__}: {text}", holds=False)

@@ -19,7 +19,8 @@ KEYS: tuple[Any, ...] = (None, "", 0, False, "0", "null")
 def _made(sandbox: Sandbox, **options: Any) -> ContainerProxy:
     database = client_of(sandbox).create_database_if_not_exists("documents")
     key = options.pop("key", PartitionKey("/pk"))
-    return database.create_container(fresh(), partition_key=key, **options)
+    made: ContainerProxy = database.create_container(fresh(), partition_key=key, **options)
+    return made
 
 
 @pytest.mark.node

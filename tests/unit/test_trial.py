@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from shared.errors import Refused, TransientError
+from shared.errors import Refused, Throttled, TransientError
 from shared.trial import runner
 from shared.trial.belongings import Belongings
 from shared.trial.findings import Check, Finding, Verdict, judged
@@ -84,12 +84,18 @@ def test_a_busy_service_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
             raise left.pop()
         return _sound()
 
-    def full() -> Finding:
-        raise TransientError("full")
+    def broken() -> Finding:
+        raise TransientError("cut off")
 
-    found = _run(busy=busy, full=full)
+    def full() -> Finding:
+        raise Throttled("full", retry_after_s=1.0)
+
+    found = _run(busy=busy, broken=broken, full=full)
     assert found["busy"].verdict is Verdict.PROVEN
-    assert (found["full"].verdict, found["full"].seen) == (Verdict.DIFFERS, "TransientError: full")
+    assert found["broken"].verdict is Verdict.DIFFERS
+    assert found["broken"].seen == "TransientError: cut off"
+    assert found["full"].verdict is Verdict.SKIPPED
+    assert "429" in found["full"].seen
 
 
 def test_after_a_stop_nothing_new_begins() -> None:
