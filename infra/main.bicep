@@ -35,6 +35,10 @@ param archiveContainers array = [
   'archive'
 ]
 
+@description('Values of sink.prefix in specs, without a slash at the end. What is staged below them loses its old versions after a day instead of keepDeletedDays; so it does without a prefix.')
+@maxLength(9)
+param sinkPrefixes array = []
+
 @description('Copies of archive and state. Standard_ZRS survives the loss of a datacentre; regions without zones need Standard_LRS or Standard_GRS.')
 @allowed([
   'Standard_LRS'
@@ -163,6 +167,8 @@ param webhooks string = ''
 param fetchFunctionKey bool = false
 
 var account = split(cosmosAccountId, '/')
+// A rule takes ten prefixes: those of the first container are named.
+var stagingPrefixes = [for prefix in concat([''], sinkPrefixes): '${archiveContainers[0]}/${empty(prefix) ? '' : '${prefix}/'}staging/']
 var budgetFrom = empty(budgetStartDate) ? thisMonth : budgetStartDate
 var suffix = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
@@ -219,6 +225,7 @@ module storage 'modules/storage.bicep' = {
     tags: tags
     redundancy: redundancy
     archiveContainers: archiveContainers
+    stagingPrefixes: stagingPrefixes
     coolAfterDays: coolAfterDays
     coldAfterDays: coldAfterDays
     keepDeletedDays: keepDeletedDays
@@ -400,4 +407,6 @@ output EBB_COSMOS_ENDPOINT string = source.properties.documentEndpoint
 output EBB_LOG_WORKSPACE_ID string = monitoring.outputs.workspaceCustomerId
 output EBB_FACTORY_NAME string = deployFactory ? factory!.outputs.name : ''
 output EBB_FACTORY_PRINCIPAL_ID string = deployFactory ? factory!.outputs.principalId : ''
+// Groups that own the resource group get no mail from a budget: only people who own it themselves do.
+output EBB_MAILS_GO_TO string = empty(alertEmails) ? 'people who own the resource group themselves, from the budget only: set alertEmails' : 'alertEmails'
 output EBB_BUDGET_START_DATE string = budgetFrom

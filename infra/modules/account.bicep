@@ -21,6 +21,8 @@ var dataReader = '00000000-0000-0000-0000-000000000001'
 var dataContributor = '00000000-0000-0000-0000-000000000002'
 var monitoringReader = '43d0d8ad-25c7-4714-9337-8ba259a9fe05'
 
+var databases = [for path in scopes: path == '/' ? path : join(take(split(path, '/'), 3), '/')]
+
 resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' existing = {
   name: accountName
 }
@@ -38,9 +40,10 @@ resource appData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-
   }
 }]
 
-// The factory's Copy reads slices; it never writes to the account.
+// The factory's Copy reads slices; it never writes to the account. It reads the metadata of the database first, so a scope
+// below that is answered 403 for each run: the container's database is its scope.
 @batchSize(1)
-resource factoryData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [for path in scopes: if (assignRoles && !empty(factoryPrincipalId)) {
+resource factoryData 'Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments@2025-04-15' = [for path in union(databases, []): if (assignRoles && !empty(factoryPrincipalId)) {
   parent: account
   name: guid(account.id, factoryPrincipalId, path)
   dependsOn: [

@@ -244,7 +244,8 @@ resource heartbeat 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
     displayName: 'ebb-heartbeat-${suffix}'
     description: 'The controller has not decided for fifteen minutes. Ebb spends nothing meanwhile, and moves nothing.'
     severity: 1
-    enabled: true
+    // Before the first publishing nothing can decide: the rule would only wake people.
+    enabled: fetchFunctionKey
     autoMitigate: true
     skipQueryValidation: true
     scopes: [

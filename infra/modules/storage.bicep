@@ -12,6 +12,8 @@ param tags object
 param redundancy string
 @description('Containers of the archive.')
 param archiveContainers array
+@description('Where slices are staged: container and prefix.')
+param stagingPrefixes array
 @description('Days until the cool tier.')
 param coolAfterDays int
 @description('Days until the cold tier.')
@@ -169,6 +171,27 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01
               version: {
                 delete: {
                   daysAfterCreationGreaterThan: keepDeletedDays
+                }
+              }
+            }
+          }
+        }
+        // What was staged is promoted or deleted within hours, and nobody wants its versions back.
+        {
+          name: 'staging-is-forgotten'
+          type: 'Lifecycle'
+          enabled: true
+          definition: {
+            filters: {
+              blobTypes: [
+                'blockBlob'
+              ]
+              prefixMatch: stagingPrefixes
+            }
+            actions: {
+              version: {
+                delete: {
+                  daysAfterCreationGreaterThan: 1
                 }
               }
             }

@@ -186,6 +186,7 @@ resource "azurerm_monitor_scheduled_query_rules_alert_v2" "heartbeat" {
   evaluation_frequency    = "PT5M"
   window_duration         = "PT15M"
   auto_mitigation_enabled = true
+  enabled                 = var.fetch_function_key # before the first publishing nothing can decide
   skip_query_validation   = true
 
   criteria {

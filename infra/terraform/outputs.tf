@@ -54,6 +54,11 @@ output "ebb_factory_principal_id" {
   value       = var.deploy_factory ? azurerm_data_factory.ebb[0].identity[0].principal_id : ""
 }
 
+output "ebb_mails_go_to" {
+  description = "Who gets mails. Groups that own the resource group get none from a budget: only people who own it themselves do."
+  value       = length(var.alert_emails) == 0 ? "people who own the resource group themselves, from the budget only: set alert_emails" : "alert_emails"
+}
+
 output "ebb_budget_start_date" {
   description = "From when the budget counts; give the same again."
   value       = var.budget_start_date

@@ -3,6 +3,8 @@
 locals {
   account_tier     = split("_", var.redundancy)[0]
   replication_type = split("_", var.redundancy)[1]
+  # A rule takes ten prefixes: those of the first container are named.
+  staging_prefixes = [for prefix in concat([""], var.sink_prefixes) : "${var.archive_containers[0]}/${prefix == "" ? "" : "${prefix}/"}staging/"]
   archive_closed   = var.private_networking && !var.deploy_factory
 }
 
@@ -128,6 +130,23 @@ resource "azurerm_storage_management_policy" "archive" {
       }
       version {
         delete_after_days_since_creation = var.keep_deleted_days
+      }
+    }
+  }
+
+  # What was staged is promoted or deleted within hours, and nobody wants its versions back.
+  rule {
+    name    = "staging-is-forgotten"
+    enabled = true
+
+    filters {
+      blob_types   = ["blockBlob"]
+      prefix_match = local.staging_prefixes
+    }
+
+    actions {
+      version {
+        delete_after_days_since_creation = 1
       }
     }
   }

@@ -69,6 +69,17 @@ variable "archive_containers" {
   }
 }
 
+variable "sink_prefixes" {
+  description = "Values of sink.prefix in specs, without a slash at the end. What is staged below them loses its old versions after a day instead of keep_deleted_days; so it does without a prefix."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = length(var.sink_prefixes) <= 9
+    error_message = "Sink_prefixes: write 9 at most."
+  }
+}
+
 variable "redundancy" {
   description = "Copies of archive and state. Standard_ZRS survives the loss of a datacentre; regions without zones need Standard_LRS or Standard_GRS."
   type        = string

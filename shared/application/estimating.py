@@ -129,6 +129,15 @@ class Estimate:
         return sum(self.money.values())
 
     @property
+    def app_per_day(self) -> tuple[float, float]:
+        """What the app asks for beside: an instance that copies, and at most one that validates.
+
+        Runs of a factory copy by themselves: at most one instance compares what they wrote.
+        """
+        low, high = (1, 2) if self.survey.spec.engine == "embedded" else (0, 1)
+        return self.prices.app_day(low), self.prices.app_day(high)
+
+    @property
     def odd(self) -> dict[str, list[str]]:
         """Kind -> ids of the sample."""
         found: dict[str, list[str]] = {}
@@ -192,6 +201,7 @@ class Estimate:
                 "currency": self.prices.currency,
                 "as_of": self.prices.as_of.isoformat(),
                 "once": {name: round(each, 4) for name, each in self.money.items()},
+                "app_per_day": [round(each, 4) for each in self.app_per_day],
             },
             "retire": {each.way.value: self._outcome(each) for each in self.outcomes},
         }

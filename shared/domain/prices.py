@@ -16,6 +16,8 @@ from shared.errors import Fault, Invalid
 GB = 1e9  # storage is billed by decimal gigabytes
 MILLION = 1e6
 TEN_THOUSAND = 10_000
+INSTANCE_GB = 2  # as deployed (instanceMemoryMb)
+DAY_S = 86_400
 RUNS_PER_SLICE = 8  # activity runs of the shipped pipeline
 DIU_HOURS_PER_SLICE = 2 / 60  # at least: two units, rounded up to one minute
 
@@ -49,6 +51,8 @@ class Prices(_Strict):
     table_gb_month: Money = 0.045
     table_10k: Money = 0.00036
     """Ten thousand reads or writes of Table Storage, where the look-up index lies."""
+    app_gb_s: Money = 0.000026
+    """A gigabyte of an instance of Flex Consumption for a second in which a function runs."""
     tiers: dict[str, Tier] = Field(
         min_length=1,
         default={
@@ -66,6 +70,10 @@ class Prices(_Strict):
 
     def request_units(self, ru: float) -> float:
         return ru / MILLION * self.request_units_million
+
+    def app_day(self, instances: int) -> float:
+        """What so many instances cost a day that always run a function, waiting for RU included."""
+        return instances * INSTANCE_GB * DAY_S * self.app_gb_s
 
     def runs(self, slices: int) -> float:
         """What Data Factory asks for so many short slices, beside request units."""

@@ -115,8 +115,10 @@ def diu_hours(billing: object) -> float:
 
 
 def _hours(entry: Mapping[str, Any]) -> Iterable[Any]:
-    """Documented with the runtime's name as the key, and seen with a unit beside the duration."""
-    return (entry["duration"],) if "duration" in entry else entry.values()
+    """Hours of integration units only: a bill may hold other meters, in hours of their own."""
+    if "duration" in entry:
+        return (entry["duration"],) if entry.get("unit") == "DIUHours" else ()
+    return entry.values()  # an older form: the runtime's name, and its hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

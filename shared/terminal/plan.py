@@ -139,7 +139,8 @@ def _effort(found: Estimate) -> Iterator[tuple[str, str]]:
     for name, money in found.money.items():
         yield f"{name}, money", _money(money, money, currency)
     yield "money once", _money(found.money_once, found.money_once, currency)
-    yield "prices as of", f"{found.prices.as_of.isoformat()}; the app's execution time is not in"
+    yield "the app", f"{_money(*found.app_per_day, currency)} a day while it copies, not in that"
+    yield "prices as of", found.prices.as_of.isoformat()
 
 
 def _later(cycle: Cycle, currency: str) -> Iterator[tuple[str, str]]:

@@ -168,6 +168,25 @@ def test_flex_consumption_is_given_no_setting_of_the_site_that_it_refuses() -> N
     assert "ftpsState" not in text(INFRA / "modules" / "app.bicep")
 
 
+def test_nobody_is_woken_before_there_is_code() -> None:
+    """Between the first provisioning and the publishing nothing can decide: no heartbeat yet."""
+    heartbeat = text(INFRA / "modules" / "alerts.bicep").partition("resource heartbeat")[2]
+    assert "enabled: fetchFunctionKey" in heartbeat.partition("criteria")[0]
+    terraform = text(INFRA / "terraform" / "alerts.tf").partition('" "heartbeat" {')[2]
+    assert re.search(r"enabled += var.fetch_function_key", terraform)
+
+
+def test_versions_of_staged_blobs_go_after_a_day() -> None:
+    """They are paid for as the archive is, and nobody wants them back."""
+    rule = text(INFRA / "modules" / "storage.bicep").partition("name: 'staging-is-forgotten'")[2]
+    assert "prefixMatch: stagingPrefixes" in rule
+    assert "daysAfterCreationGreaterThan: 1" in rule
+    assert "baseBlob" not in rule.partition("]\n      }")[0].partition("actions:")[2]
+    terraform = text(INFRA / "terraform" / "storage.tf").partition('"staging-is-forgotten"')[2]
+    assert "prefix_match = local.staging_prefixes" in terraform
+    assert "base_blob" not in terraform.partition("\n  }\n}")[0]
+
+
 def test_settings_are_written_after_the_alerts_have_their_key() -> None:
     """Writing them restarts the host, and a host that restarts gives no keys."""
     content = text(MAIN)

@@ -134,6 +134,17 @@ def test_writing_to_the_account_must_be_asked_for() -> None:
     assert "param enableRetire bool = false" in text(INFRA / "main.bicep")
 
 
+def test_a_factory_reads_at_least_the_database_of_a_container() -> None:
+    """It asks for the database's metadata first: with a container's scope each run is a 403."""
+    bicep = text(INFRA / "modules" / "account.bicep")
+    assert "var databases = [for path in scopes: path == '/' ? path : join(take(split(path" in bicep
+    factory = bicep.partition("resource factoryData")[2]
+    assert factory.partition("{")[0].count("for path in union(databases, [])") == 1
+    terraform = blocks(code(INFRA / "terraform" / "account.tf"), "resource")
+    assert "local.factory_scopes" in terraform["factory"]
+    assert "local.role_scopes" in terraform["app"]
+
+
 def test_what_touches_the_account_can_be_left_out() -> None:
     """Roles and diagnostic settings each hang on their switch; nothing else is made there."""
     bicep = code(INFRA / "modules" / "account.bicep")

@@ -109,7 +109,12 @@ class Floor:
             "rowsCopied": len(documents),
             "runId": run_id,
             "callBackUri": url,
-            "billing": json.dumps({"billableDuration": [{"Managed": DIU_HOURS}]}),
+            "billing": {
+                "billableDuration": [
+                    {"meterType": "AzureIR", "duration": DIU_HOURS, "unit": "DIUHours"},
+                    {"meterType": "AzureIR", "duration": 1.0, "unit": "Hours"},
+                ]
+            },
         }
         try:
             self.world.calm.receiving.accept(order.slice_id, json.dumps(body))
