@@ -19,7 +19,14 @@ from shared.domain.forecast import remaining_s
 from shared.domain.pulse import retiring_pulse
 from shared.domain.receipt import OWNER
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState, Window
-from shared.domain.spec import NO_STUB, MigrationSpec, declared_spec, parse_spec, spec_text
+from shared.domain.spec import (
+    NO_STUB,
+    MigrationSpec,
+    declared_spec,
+    key_advice,
+    parse_spec,
+    spec_text,
+)
 from shared.errors import Fault, Invalid, NotFound, PermanentError, Refused, WrongState
 from shared.ports import Change, Entry
 
@@ -370,7 +377,7 @@ class Operating:
             raise _faulty(
                 path="$.source.partition_key",
                 seen=f"saw {list(spec.source.partition_key)}",
-                advice=f"the container's partition key is {list(paths)}; write that",
+                advice=key_advice(paths),
             )
         self._check_stubs(spec)
         self._until_s(spec)

@@ -29,7 +29,7 @@ from shared.domain.outlook import MINUTE_S
 from shared.domain.planner import month_end_s
 from shared.domain.profile import Profile
 from shared.domain.slices import Census, Extent, FeedRange, MigrationState, Stored, Window
-from shared.domain.spec import MigrationSpec, declared_spec, parse_spec
+from shared.domain.spec import MigrationSpec, declared_spec, key_advice, parse_spec
 from shared.errors import CostLimitReached, EbbError, Fault, Invalid
 from shared.ports import Measured, MinuteUse, Provision, Query, Source
 
@@ -185,9 +185,8 @@ class Surveying:
     def _check_key(self, spec: MigrationSpec, source: Source) -> None:
         paths = source.partition_key_paths()
         if paths != spec.source.partition_key:
-            advice = f"the container's partition key is {list(paths)}; write that"
             seen = f"saw {list(spec.source.partition_key)}"
-            fault = Fault(path="$.source.partition_key", seen=seen, advice=advice)
+            fault = Fault(path="$.source.partition_key", seen=seen, advice=key_advice(paths))
             raise Invalid("the spec", (fault,))
 
     def _check_room(self, spec: MigrationSpec, capacity: float) -> None:

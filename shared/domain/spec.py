@@ -108,6 +108,16 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
+def key_advice(paths: tuple[str, ...]) -> str:
+    """What to do about a partition key that a spec does not name as its container does."""
+    if any(quote in path for path in paths for quote in "\"'"):
+        return (
+            f"the container's partition key is {list(paths)}; a spec cannot name a path with "
+            "quotes, so this container cannot be archived"
+        )
+    return f"the container's partition key is {list(paths)}; write that"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

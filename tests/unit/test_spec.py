@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from shared.application.surveying import Surveying
-from shared.domain.spec import SPEC_BYTES_MAX, declared_spec, parse_spec, spec_from, spec_text
+from shared.domain.spec import (
+    SPEC_BYTES_MAX,
+    declared_spec,
+    key_advice,
+    parse_spec,
+    spec_from,
+    spec_text,
+)
 from shared.errors import Fault, Invalid
 from tests.simulation.world import make_world
 from tests.unit.samples import SPEC, a_spec
@@ -369,6 +376,12 @@ def test_a_grace_period_is_a_week_unless_said() -> None:
     assert parse_spec(SPEC).retire_grace == 7 * 86_400
     assert parse_spec(SPEC + "retire_grace: 0s\n").retire_grace == 0
     assert faults_of(SPEC + "retire_grace: 4000d\n")
+
+
+def test_a_key_that_no_spec_can_name_is_told_so() -> None:
+    """Copying it into the spec would only be refused by another message."""
+    assert key_advice(("/a",)).endswith("write that")
+    assert key_advice(('/"a/b"',)).endswith("this container cannot be archived")
 
 
 def test_a_word_that_says_nothing_is_not_stored() -> None:
