@@ -90,7 +90,7 @@ param enableAlerts bool = true
 @description('Who gets a mail when an alert fires or the budget is nearly spent.')
 param alertEmails array = []
 
-@description('Request units per second that the account can do: for serverless 5,000 per physical partition.')
+@description('Request units per second that the account can do: for serverless 5,000 for a container of up to five physical partitions, and 1,000 more for each further one.')
 @minValue(100)
 param accountCapacityRuPerS int = 5000
 

@@ -36,6 +36,7 @@ FACTORY_RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-0000000000eb/resourceGroups/rg-sandbox"
     "/providers/Microsoft.DataFactory/factories/adf-sandbox"
 )
+PARTITION_RU_PER_S, SERVERLESS_LEAST_RU_PER_S = 5_000.0, 1_000.0
 # Room for 2 GB of documents, as objects beside their text; Node takes only what it uses.
 NODE_HEAP_MB = 12_288
 _AUTHOR_KEY, _AUTHOR = "WrittenBy", "python -m sandbox.stage"
@@ -46,7 +47,8 @@ class SandboxOptions:
     """How the account is made, and how its metrics behave."""
 
     partitions: int = 1
-    ru_per_s: float = 5000.0
+    # Of each physical partition. None: by the lower table for serverless, else 5,000.
+    ru_per_s: float | None = None
     ru_per_300_kb: float = 30.0
     lag_s: float = 60.0
     loss_share: float = 0.0
@@ -72,6 +74,17 @@ class SandboxOptions:
     storage_location: Path | None = None
     scratch_dir: Path | None = None
     node_modules: Path | None = None
+
+
+def default_ru_per_s(options: SandboxOptions) -> float:
+    """What one physical partition does where nobody says it.
+
+    A serverless container does 5,000 RU/s on up to five partitions together, and 1,000 more with
+    each further one: the lower of the two tables that Microsoft has published.
+    """
+    if options.provisioned:
+        return PARTITION_RU_PER_S
+    return max(PARTITION_RU_PER_S / options.partitions, SERVERLESS_LEAST_RU_PER_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +277,7 @@ def _start_meter(
         "secrets-file": secrets_file,
         "resource-id": RESOURCE_ID,
         "partitions": options.partitions,
-        "ru-per-s": options.ru_per_s,
+        "ru-per-s": options.ru_per_s or default_ru_per_s(options),
         "ru-per-300-kb": options.ru_per_300_kb,
         "lag-s": options.lag_s,
         "loss-share": options.loss_share,
@@ -329,7 +342,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.stage", description=__doc__)
     parser.add_argument("--settings-file", type=Path, help="write a local.settings.json here")
     parser.add_argument("--partitions", type=int, default=1)
-    parser.add_argument("--ru-per-s", type=float, default=5000.0, help="per physical partition")
+    parser.add_argument(
+        "--ru-per-s",
+        type=float,
+        help="per physical partition; without it 5,000 for up to five, and 1,000 for each further",
+    )
     parser.add_argument(
         "--ru-per-300-kb", type=float, default=30.0, help="price of a 300 KB point read"
     )

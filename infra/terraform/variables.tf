@@ -179,7 +179,7 @@ variable "alert_emails" {
 }
 
 variable "account_capacity_ru_per_s" {
-  description = "Request units per second that the account can do: for serverless 5,000 per physical partition."
+  description = "Request units per second that the account can do: for serverless 5,000 for a container of up to five physical partitions, and 1,000 more for each further one."
   type        = number
   default     = 5000
 

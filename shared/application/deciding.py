@@ -5,7 +5,7 @@ It changes nothing but what the controller remembers; publishing and acting are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from shared.application.bundle import Ports
@@ -21,6 +21,10 @@ from shared.domain.spec import Capacity
 from shared.errors import EbbError
 from shared.ports import MinuteUse, Provision, Remembered
 
+# Serverless by the lower of Microsoft's two pages: a container does 5,000 RU/s up to five physical
+# partitions, and 1,000 more with each further one. The other page says 5,000 for each of them.
+SERVERLESS_RU_PER_S = 5_000
+SERVERLESS_EACH_RU_PER_S = 1_000
 READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
 LAYOUT_RETRY_S = 60.0
 LAYOUT_VALID_S = 600.0  # capacity and partitions change by splits and scaling, not by the tick
@@ -90,7 +94,14 @@ class Deciding:
         since_s = self._since_s(remembered, now_s)
         own = self._ports.metering.by_minute(source.name, since_s=since_s)
         minutes, trouble = self._minutes(source, since_s, now_s)
-        capacity, capacity_from, partitions = _capacity(source, layout.provision)
+        settled = {
+            minute: use
+            for minute, use in sorted(minutes.items())
+            if minute + MINUTE_S <= now_s - self._settle_s
+        }
+        capacity, capacity_from, partitions = _capacity(
+            source, layout.provision, _proven_ru_per_s(settled.values())
+        )
         grant = board.told_of(source.name, now_s)
         signals = Signals(
             now_s=now_s,
@@ -99,8 +110,7 @@ class Deciding:
             ceiling=min(view.spec.ceiling for view in source.views),
             readings=tuple(
                 _reading(minute, use, own.get(minute, {}), layout)
-                for minute, use in sorted(minutes.items())
-                if minute + MINUTE_S <= now_s - self._settle_s
+                for minute, use in settled.items()
             ),
             ranges=source.range_ids,
             partitions=partitions,
@@ -200,24 +210,44 @@ def _reading(minute_s: int, use: MinuteUse, own: Mapping[str, float], layout: _L
     )
 
 
-def _capacity(source: SourceViews, provision: Provision | None) -> tuple[float, str, int]:
+def _capacity(
+    source: SourceViews, provision: Provision | None, proven_ru_per_s: float
+) -> tuple[float, str, int]:
     """The smallest capacity any of its migrations is told, where it is from, on how many parts."""
-    return min((_capacity_of(view, provision) for view in source.views), key=lambda each: each[0])
+    each = (_capacity_of(view, provision, proven_ru_per_s) for view in source.views)
+    return min(each, key=lambda capacity: capacity[0])
 
 
-def _capacity_of(view: Plans, provision: Provision | None) -> tuple[float, str, int]:
-    return capacity_of(view.spec.capacity, max(1, len(view.ranges)), provision)
+def _capacity_of(
+    view: Plans, provision: Provision | None, proven_ru_per_s: float
+) -> tuple[float, str, int]:
+    ranges = max(1, len(view.ranges))
+    return capacity_of(view.spec.capacity, ranges, provision, proven_ru_per_s=proven_ru_per_s)
 
 
-def capacity_of(told: Capacity, ranges: int, provision: Provision | None) -> tuple[float, str, int]:
+def _proven_ru_per_s(minutes: Iterable[MinuteUse]) -> float:
+    """The most that was given in any minute in which requests are known, and none met a 429."""
+    calm = (use.total_ru for use in minutes if use.requests > 0 and not use.throttled)
+    return max(calm, default=0.0) / MINUTE_S
+
+
+def capacity_of(
+    told: Capacity, ranges: int, provision: Provision | None, *, proven_ru_per_s: float = 0.0
+) -> tuple[float, str, int]:
     """RU/s of a source of so many ranges, where that is from, and on how many partitions."""
     each = told.ru_per_s_per_partition
-    if told.partitions != "discover":
-        count = told.partitions
-        return float(count * each), f"{count} x {each}, as configured", max(count, ranges)
-    if provision is not None and provision.ru_per_s is not None:
-        count = max(ranges, provision.partitions)
-        text = f"provisioned over {count} partitions, discovered"
-        return provision.ru_per_s, text, count
-    count = max(ranges, provision.partitions if provision is not None else 0)
-    return float(count * each), f"{count} x {each}, partitions discovered", count
+    discovered = provision.partitions if provision is not None else 0
+    is_told = told.partitions != "discover"
+    count = max(ranges, discovered) if told.partitions == "discover" else told.partitions
+    parts = max(count, ranges)
+    if not is_told and provision is not None and provision.ru_per_s is not None:
+        return provision.ru_per_s, f"provisioned over {count} partitions, discovered", parts
+    how = "as configured" if is_told else "partitions discovered"
+    if each is not None:
+        return float(count * each), f"{count} x {each}, {how}", parts
+    least = max(SERVERLESS_RU_PER_S, count * SERVERLESS_EACH_RU_PER_S)
+    most = count * SERVERLESS_RU_PER_S
+    if proven_ru_per_s <= least:
+        return float(least), f"serverless over {count}, {how}", parts
+    text = f"serverless over {count}, {how}, so much was given without a 429"
+    return float(min(proven_ru_per_s, most)), text, parts

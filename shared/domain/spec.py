@@ -165,7 +165,7 @@ class Sink(_Strict):
 
 
 class Capacity(_Strict):
-    ru_per_s_per_partition: int = Field(default=5000, ge=100, le=1_000_000)
+    ru_per_s_per_partition: int | None = Field(default=None, ge=100, le=1_000_000)
     partitions: Literal["discover"] | Annotated[int, Field(ge=1, le=10_000)] = "discover"
 
 
@@ -320,7 +320,10 @@ def spec_from(data: object) -> MigrationSpec:
 def spec_text(spec: MigrationSpec) -> str:
     """The spec as JSON that parse_spec reads back to an equal spec."""
     # Left out where it says nothing: an Ebb that does not know the word yet reads the spec as well.
-    return spec.model_dump_json(exclude=None if spec.retire_young else {"retire_young"})
+    left_out: dict[str, Any] = {} if spec.retire_young else {"retire_young": True}
+    if spec.capacity.ru_per_s_per_partition is None:
+        left_out["capacity"] = {"ru_per_s_per_partition"}
+    return spec.model_dump_json(exclude=left_out)
 
 
 def _fault(item: Any) -> Fault:

@@ -28,6 +28,7 @@ WEEK_S = 7 * 24 * HOUR_S
 MONDAY_S = 4 * 24 * HOUR_S + 2_000 * WEEK_S
 SERVERLESS = SandboxOptions(
     partitions=12,
+    ru_per_s=5_000,
     with_storage=False,
     lag_s=0,
     logs_lag_s=0,

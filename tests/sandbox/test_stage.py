@@ -23,7 +23,7 @@ from azure.storage.blob import BlobServiceClient
 from sandbox.cosmos.account import History
 from sandbox.errors import SandboxError
 from sandbox.processes import REPOSITORY, Processes
-from sandbox.stage import Sandbox, write_local_settings
+from sandbox.stage import Sandbox, SandboxOptions, default_ru_per_s, write_local_settings
 from shared.settings import read_settings
 from shared.wiring import azure_ports
 from tests.sandbox.clients import container_of
@@ -275,3 +275,14 @@ def _is_running(pid: int) -> bool:
         ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout
     return not state.strip().startswith("Z") and state.strip() != ""
+
+
+@pytest.mark.parametrize(
+    ("partitions", "each"), [(1, 5000.0), (2, 2500.0), (4, 1250.0), (5, 1000.0), (12, 1000.0)]
+)
+def test_a_serverless_partition_does_what_the_lower_table_says(
+    partitions: int, each: float
+) -> None:
+    """Unless somebody says otherwise; bought throughput is 5,000 for each."""
+    assert default_ru_per_s(SandboxOptions(partitions=partitions)) == each
+    assert default_ru_per_s(SandboxOptions(partitions=partitions, provisioned=True)) == 5000.0

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from shared.application.deciding import HABITS_VALID_S, LAYOUT_RETRY_S, LAYOUT_VALID_S
+from shared.application.deciding import HABITS_VALID_S, LAYOUT_RETRY_S, LAYOUT_VALID_S, capacity_of
 from shared.domain.profile import Profile
+from shared.domain.spec import Capacity
 from shared.errors import TransientError
-from shared.ports import Provision
+from shared.ports import MinuteUse, Provision
 from shared.wiring import App, assemble
 from tests.simulation.runs import SPEC
 from tests.simulation.signals import MemoryMonitor
 from tests.simulation.world import SETTLE_S, START_S, World, make_world
 
 DISCOVERED = SPEC.replace(", partitions: 1", "")
+UNTOLD = """
+name: untold
+source: {account: acct, database: db, container: c, partition_key: /pk}
+cold: {older_than: 90d}
+sink: {container: archive, prefix: untold}
+"""
 PER_PARTITION = 1000
 
 
@@ -102,3 +110,50 @@ def test_habits_are_read_again_after_some_hours(world: World) -> None:
     assert len(asked.at_s) == 1
     capacity(world, app, after_s=HABITS_VALID_S)
     assert len(asked.at_s) == 2
+
+
+@pytest.mark.parametrize(
+    ("partitions", "ru_per_s"), [(1, 5000), (2, 5000), (5, 5000), (6, 6000), (12, 12_000)]
+)
+def test_serverless_capacity_is_the_lower_table_until_more_was_given(
+    partitions: int, ru_per_s: float
+) -> None:
+    """Of Microsoft's two pages the one that says less, where nobody says more."""
+    found = Provision(partitions=partitions, ru_per_s=None)
+    assert capacity_of(Capacity(), 1, found)[0] == ru_per_s
+    assert capacity_of(Capacity(), partitions, None)[0] == ru_per_s
+    told = Capacity(ru_per_s_per_partition=5000)
+    assert capacity_of(told, 1, found)[0] == 5000 * partitions
+    bought = Provision(partitions=partitions, ru_per_s=40_000)
+    assert capacity_of(Capacity(), 1, bought)[0] == 40_000
+
+
+@pytest.mark.parametrize(
+    ("seen_ru_per_s", "throttled", "requests", "expected"),
+    [
+        (7000, 0, 60_000, 7000),
+        (7000, 1, 60_000, 5000),
+        (7000, 0, 0, 5000),
+        (30_000, 0, 60_000, 15_000),
+        (3000, 0, 60_000, 5000),
+    ],
+)
+def test_a_minute_without_a_429_shows_that_more_is_there(
+    world: World, seen_ru_per_s: float, throttled: int, requests: int, expected: float
+) -> None:
+    """Where requests are known and none was refused; never more than 5,000 a partition."""
+
+    class Busy(Growing):
+        def minutes(
+            self, database: str, container: str, *, since_s: int, until_s: int
+        ) -> Mapping[int, MinuteUse]:
+            told = super().minutes(database, container, since_s=since_s, until_s=until_s)
+            seen = MinuteUse(total_ru=60 * seen_ru_per_s, requests=requests, throttled=throttled)
+            return {**told, min(told): seen} if told else told
+
+    world.calm.operating.apply(UNTOLD)
+    world.calm.operating.pause("sim")
+    world.calm.operating.start("untold")
+    monitor = Busy(clock=world.clock, source=world.source, partitions=3)
+    app = assemble(replace(world.ports, monitor=monitor), SETTLE_S)
+    assert capacity(world, app, after_s=300.0) == expected

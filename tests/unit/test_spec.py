@@ -452,3 +452,10 @@ def test_apply_refuses_a_condition_that_leaves_its_brackets() -> None:
         Surveying(world.ports, metric_settle_s=60.0).run(text)
     assert world.ports.ledger.migrations() == ()
     assert world.source.ru_charged == 0
+
+
+def test_a_capacity_that_nobody_told_is_not_stored() -> None:
+    """An Ebb that knows a default of its own reads the spec as well."""
+    assert "ru_per_s_per_partition" not in spec_text(parse_spec(SPEC))
+    told = SPEC + "capacity: {ru_per_s_per_partition: 700}\n"
+    assert parse_spec(spec_text(parse_spec(told))).capacity.ru_per_s_per_partition == 700
