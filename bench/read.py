@@ -156,7 +156,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _looked_up(place: Place, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    archive = BlobArchives(place.blobs, clock=SystemClock()).open("archive", "")
+    archives = BlobArchives(place.blobs, clock=SystemClock())
+    archives.make("archive")
+    archive = archives.open("archive", "")
     stocked, spans = stock(archive, TablePointers(place.tables), options.documents)
     blob = place.blobs.get_blob_client("archive", NAME)
     pointers = TablePointers(place.tables)

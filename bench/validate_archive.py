@@ -25,6 +25,9 @@ class DirectoryArchives:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def make(self, container: str) -> None:
+        (self._folder / container).mkdir(parents=True, exist_ok=True)
+
     def open(self, container: str, prefix: str) -> DirectoryArchive:
         return DirectoryArchive(self._folder / container / prefix, unseen=self._folder)
 

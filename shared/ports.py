@@ -243,7 +243,14 @@ class Archives(Protocol):
     """Opens archives in the storage account this Ebb writes to."""
 
     def open(self, container: str, prefix: str) -> Archive:
-        """Creates the container when it is absent."""
+        """Asks nothing and makes nothing: in a container that is absent all is NotFound.
+
+        A container that was deleted by mistake comes back only while its name is free.
+        """
+        ...
+
+    def make(self, container: str) -> None:
+        """Make a container that is absent, for a migration that starts."""
         ...
 
 

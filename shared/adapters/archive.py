@@ -51,17 +51,17 @@ class BlobArchives:
     def __init__(self, service: BlobServiceClient, *, clock: Clock) -> None:
         self._service = service
         self._clock = clock
-        self._known: set[str] = set()
+
+    def make(self, container: str) -> None:
+        client = self._service.get_container_client(container)
+        with translated("making", f"blob container {container}"):
+            # Asked first, so that an identity that may not make containers can use what is there.
+            if not client.exists():
+                with unless_there():
+                    client.create_container()
 
     def open(self, container: str, prefix: str) -> BlobArchive:
         client = self._service.get_container_client(container)
-        if container not in self._known:
-            with translated("opening", f"blob container {container}"):
-                # Asked first, so that an identity that may only read can open what is there.
-                if not client.exists():
-                    with unless_there():
-                        client.create_container()
-            self._known.add(container)
         return BlobArchive(client, service=self._service, prefix=prefix, clock=self._clock)
 
 

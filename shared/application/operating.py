@@ -445,6 +445,7 @@ class Operating:
             )
 
     def _own_sink(self, migration: Migration, spec: MigrationSpec) -> None:
+        self._ports.archives.make(spec.sink.container)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         mine = {"ebb_owner": 1, "name": migration.name, "uid": migration.uid}
         data = json.dumps(mine, indent=1, sort_keys=True).encode()

@@ -42,6 +42,7 @@ REASONS: Mapping[str, str] = {
     "storage.roles": "a trial cannot see what else this identity holds; deploy with these alone",
     "storage.immutability": "a locked policy could not be removed after the trial",
     "cosmos.key-full": "20 GB under one key value cost more than a trial may",
+    "storage.container-restore": "container soft delete is the control plane's, of the account",
     "tables.index-loss": "a failover cannot be ordered for a table alone",
     "functions.poison": DEPLOYED,
     "functions.routes": DEPLOYED,

@@ -217,7 +217,7 @@ class Draft:
         progress = replace(sample.progress, version="")
         ports.ledger.commit(sample.mode, Change(slices=slices, progress=progress))
         assert isinstance(ports.archives, MemoryArchives)
-        ports.archives.open(SINK, sample.mode)
+        ports.archives.make(SINK)
         for name, data in self.blobs.items():
             ports.archives.put(SINK, f"{sample.mode}/{name}", data, missing=False)
         return assemble(ports, METRIC_SETTLE_S)

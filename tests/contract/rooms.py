@@ -176,7 +176,9 @@ class MemoryRooms:
         return MemoryMetering()
 
     def archive(self, prefix: str = "acme") -> Archive:
-        return MemoryArchives(self.clock).open("archive", prefix)
+        archives = MemoryArchives(self.clock)
+        archives.make("archive")
+        return archives.open("archive", prefix)
 
     def lease(self) -> Lease:
         return MemoryLease(self.clock, duration_s=LEASE_S)
@@ -222,8 +224,9 @@ class AzuriteRooms:
         return TableMetering(self.clients.tables, "acme", unique("metering"))
 
     def archive(self, prefix: str = "acme") -> Archive:
-        archives = BlobArchives(self.clients.blobs, clock=self.clock)
-        return archives.open(unique("archive-"), prefix)
+        archives, container = BlobArchives(self.clients.blobs, clock=self.clock), unique("archive-")
+        archives.make(container)
+        return archives.open(container, prefix)
 
     def lease(self) -> Lease:
         return BlobLease(

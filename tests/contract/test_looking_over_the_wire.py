@@ -26,7 +26,9 @@ pytestmark = pytest.mark.node
 @pytest.fixture
 def archive(azurite: AzuriteRooms) -> BlobArchive:
     archives = BlobArchives(azurite.clients.blobs, clock=azurite.clock)
-    return archives.open(unique("archive-"), "acme")
+    container = unique("archive-")
+    archives.make(container)
+    return archives.open(container, "acme")
 
 
 @pytest.fixture
@@ -59,7 +61,9 @@ def test_the_longest_row_group_is_read_in_one_request(connection_string: str) ->
     """As production sets its client up: eight megabytes that nothing could compress."""
     clients = Clients.connect(connection_string, first_bytes=FIRST_BYTES)
     archives = BlobArchives(clients.blobs, clock=AzuriteRooms(clients).clock)
-    archive = archives.open(unique("archive-"), "")
+    container = unique("archive-")
+    archives.make(container)
+    archive = archives.open(container, "")
     length = GROUP_BYTES_MAX + 1_000  # what a page's header adds is less
     staged_in(archive, b"x" * (length + 100))
     before = len(clients.blob_wire.requests)

@@ -211,7 +211,9 @@ def test_a_record_someone_altered_is_named(azurite: AzuriteRooms) -> None:
 @pytest.fixture
 def archive(azurite: AzuriteRooms) -> BlobArchive:
     archives = BlobArchives(azurite.clients.blobs, clock=azurite.clock)
-    return archives.open(unique("archive-"), "acme")
+    container = unique("archive-")
+    archives.make(container)
+    return archives.open(container, "acme")
 
 
 def staged_in(archive: BlobArchive, data: bytes = b"data") -> Stored:
@@ -325,20 +327,22 @@ def test_a_container_that_went_away_is_not_found(azurite: AzuriteRooms) -> None:
     """Reading from it is an error, not an absent blob."""
     container = unique("archive-")
     archive = BlobArchives(azurite.clients.blobs, clock=azurite.clock).open(container, "")
-    azurite.clients.blobs.delete_container(container)
     with pytest.raises(NotFound, match=container):
         archive.read("x")
     with pytest.raises(NotFound, match=container):
         list(archive.stored(""))
 
 
-def test_opening_an_archive_twice_asks_once(azurite: AzuriteRooms) -> None:
-    """The container is looked for and made the first time only."""
+def test_opening_an_archive_asks_and_makes_nothing(azurite: AzuriteRooms) -> None:
+    """A container deleted by mistake must keep its name free; only `make` takes it."""
     archives = BlobArchives(azurite.clients.blobs, clock=azurite.clock)
     container, wire = unique("archive-"), azurite.clients.blob_wire
-    archives.open(container, "a")
     before = len(wire.requests)
-    archives.open(container, "b")
+    archive = archives.open(container, "a")
     assert len(wire.requests) == before
-    BlobArchives(azurite.clients.blobs, clock=azurite.clock).open(container, "c")
-    assert len(wire.requests) == before + 1
+    with pytest.raises(NotFound, match=container):
+        archive.put_if_absent("x", b"x")
+    assert not azurite.clients.blobs.get_container_client(container).exists()
+    archives.make(container)
+    archives.make(container)
+    assert archive.put_if_absent("x", b"x")

@@ -59,6 +59,7 @@ def shelf() -> Shelf:
     rows = [row for row, _ in expected]
     sink = Sink()
     ParquetFormat().write_manifest(sink, rows, {})
+    archives.make("archive")
     archive = archives.open("archive", "")
     found = Shelf(
         archives=archives,

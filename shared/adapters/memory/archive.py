@@ -32,9 +32,16 @@ class MemoryArchives:
         self._lock = RLock()
         self.protection = Protection(soft_delete_days=7, versioned=True)
 
-    def open(self, container: str, prefix: str) -> MemoryArchive:
+    def make(self, container: str) -> None:
         with self._lock:
             self._blobs.setdefault(container, {})
+
+    def lose(self, container: str) -> None:
+        """Somebody deletes the container, with all that is in it."""
+        with self._lock:
+            del self._blobs[container]
+
+    def open(self, container: str, prefix: str) -> MemoryArchive:
         return MemoryArchive(self, container=container, prefix=prefix)
 
     def bytes_of(self, container: str, full_name: str) -> bytes | None:
@@ -43,23 +50,23 @@ class MemoryArchives:
 
     def find(self, container: str, full_name: str) -> _Blob | None:
         with self._lock:
-            return self._blobs[container].get(full_name)
+            return self._in(container).get(full_name)
 
     def put(self, container: str, full_name: str, data: bytes, *, missing: bool) -> _Blob | None:
         """Write a blob whole; None when it had to be missing and is not."""
         with self._lock:
-            if missing and full_name in self._blobs[container]:
+            if missing and full_name in self._in(container):
                 return None
             self._writes += 1
             blob = _Blob(data=data, etag=f'"0x{self._writes:X}"', modified_s=self._clock.now_s())
-            self._blobs[container][full_name] = blob
+            self._in(container)[full_name] = blob
             return blob
 
     def copy(self, container: str, staged: Stored, source: str, target: str) -> bool:
         with self._lock:
-            if target in self._blobs[container]:
+            if target in self._in(container):
                 return False
-            blob = self._blobs[container].get(source)
+            blob = self._in(container).get(source)
             if blob is None:
                 raise NotFound(f"promoting blob {source}: it is not there; copy the slice again")
             if blob.etag != staged.etag:
@@ -74,13 +81,22 @@ class MemoryArchives:
                 )
             return self.put(container, target, blob.data, missing=True) is not None
 
+    def _in(self, container: str) -> dict[str, _Blob]:
+        try:
+            return self._blobs[container]
+        except KeyError as error:
+            raise NotFound(
+                f"reading blob container {container}: it is not there; check the name, and that "
+                "nobody deleted it"
+            ) from error
+
     def names(self, container: str, start: str) -> list[str]:
         with self._lock:
-            return sorted(name for name in self._blobs[container] if name.startswith(start))
+            return sorted(name for name in self._in(container) if name.startswith(start))
 
     def drop(self, container: str, full_name: str) -> None:
         with self._lock:
-            self._blobs[container].pop(full_name, None)
+            self._in(container).pop(full_name, None)
 
 
 class MemoryArchive:
