@@ -43,6 +43,8 @@ class ContainerPlan:
     name: str
     paths: tuple[str, ...] = ("/pk",)
     unique: tuple[str, ...] = ()
+    is_optional: bool = False
+    """Its name may be refused, which costs only the rows that need it."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def resource(self) -> dict[str, Any]:

@@ -24,7 +24,6 @@ REASONS: Mapping[str, str] = {
     "cosmos.sent-once": SDK,
     "cosmos.shared-headers": SDK,
     "cosmos.no-key": "a container without a partition key can no longer be made",
-    "cosmos.session-across-clients": NO_ORDER,
     "monitor.missing-minute": NO_ORDER,
     "monitor.limits": "reaching them would harm everyone in the subscription",
     "monitor.role": ONE_ROLE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from azure.core.credentials import TokenCredential
@@ -12,6 +12,7 @@ from azure.mgmt.monitor import MonitorManagementClient
 from azure.monitor.query import LogsQueryClient
 
 from shared.adapters.cosmos import CosmosSource
+from shared.errors import PermanentError
 from shared.trial import clients
 from shared.trial.belongings import Belongings
 from shared.trial.checks import (
@@ -42,13 +43,14 @@ BIG_IS_NOT_INDEXED = {
         "excludedPaths": [{"path": "/big/?"}],
     }
 }
+QUOTED = "o'brien"
 PLANS = (
     ContainerPlan(name="known"),
     ContainerPlan(name="used", extra=BIG_IS_NOT_INDEXED),
     ContainerPlan(name="flooded", extra=BIG_IS_NOT_INDEXED),
     ContainerPlan(name="levels", paths=("/a", "/b")),
     ContainerPlan(name="unique", unique=("/u",), extra={"defaultTtl": -1}),
-    ContainerPlan(name="o'brien"),
+    ContainerPlan(name=QUOTED, is_optional=True),
     ContainerPlan(name="idle"),
     ContainerPlan(name="doomed"),
 )
@@ -65,6 +67,8 @@ class Stage:
     purse: Purse
     belongings: Belongings
     run: str
+    unmade: set[str] = field(default_factory=set)
+    """Optional containers that could not be made."""
 
     @property
     def database(self) -> str:
@@ -78,13 +82,15 @@ class Stage:
         used = database.get_container_client("used")
         known = database.get_container_client("known")
         ids = _seeded(known)
-        database.get_container_client("o'brien").upsert_item({"id": "used", "pk": "once"})
+        if QUOTED not in self.unmade:
+            database.get_container_client(QUOTED).upsert_item({"id": "used", "pk": "once"})
         levels = database.get_container_client("levels")
         return {
             **bound(reading.CHECKS, self._reading(known, ids)),
             **bound(values.CHECKS, used),
             **bound(writes.CHECKS, used),
             **bound(keys.CHECKS_SESSION, used),
+            **bound(keys.CHECKS_ACROSS, used, self._another("used")),
             **bound(keys.CHECKS_UNIQUE, database.get_container_client("unique")),
             **bound(keys.CHECKS_LEVELS, CosmosSource(levels, "levels")),
             **bound(keys.CHECKS_GONE, used, self._doomed(database)),
@@ -109,7 +115,7 @@ class Stage:
             metrics=metrics.Metrics(client, place.cosmos_id),
             database=self.database,
             used="used",
-            quoted="o'brien",
+            quoted=None if QUOTED in self.unmade else QUOTED,
             flooded="flooded",
             idle="idle",
             spent=self.purse.minutes_of,
@@ -126,7 +132,12 @@ class Stage:
         )
         self.management.make_database(self.database)
         for plan in PLANS:
-            self.management.make_container(self.database, plan)
+            try:
+                self.management.make_container(self.database, plan)
+            except PermanentError:
+                if not plan.is_optional:
+                    raise
+                self.unmade.add(plan.name)
 
     def _storage(self) -> Checks:
         service = clients.blob_service(self.place, self.credential, self.purse)

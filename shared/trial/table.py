@@ -27,6 +27,7 @@ CHECKED: frozenset[str] = frozenset(
         *keys.CHECKS_UNIQUE,
         *keys.CHECKS_SESSION,
         *keys.CHECKS_GONE,
+        *keys.CHECKS_ACROSS,
         *account.CHECKS,
         *metrics.CHECKS,
         *logs.CHECKS,

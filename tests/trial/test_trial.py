@@ -18,10 +18,10 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from sandbox.logs import WORKSPACE_ID as WORKSPACE
 from sandbox.seeding import SeedPlan, seed_container
 from sandbox.stage import Sandbox
-from shared.errors import Refused
+from shared.errors import PermanentError, Refused
 from shared.trial import belongings
 from shared.trial.findings import Verdict
-from shared.trial.management import Management
+from shared.trial.management import ContainerPlan, Management
 from shared.trial.purse import CosmosTransport, Purse, StorageTransport
 from shared.trial.table import CHECKED, EXCUSED
 from shared.trial.trial import Outcome, Trial
@@ -202,6 +202,24 @@ def test_a_failure_while_preparing_removes_what_was_made(
     monkeypatch.setattr(Management, "make_container", refuse)
     with pytest.raises(Refused, match="not today"):
         _run(trial, {"cosmos.fates"})
+    assert _everything(sandbox, management) == []
+
+
+def test_a_name_that_is_refused_costs_only_its_own_row(
+    trial: Trial, sandbox: Sandbox, management: Management, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure might not make a container with a quote; everything else goes on."""
+    honest = Management.make_container
+
+    def make(self: Management, database: str, plan: ContainerPlan) -> None:
+        if "'" in plan.name:
+            raise PermanentError("making a container: the name is not allowed")
+        honest(self, database, plan)
+
+    monkeypatch.setattr(Management, "make_container", make)
+    outcome = _run(trial, {"cosmos.fates", "monitor.quoted-filter"})
+    assert _verdict(outcome, "cosmos.fates") is Verdict.PROVEN
+    assert _verdict(outcome, "monitor.quoted-filter") is Verdict.SKIPPED
     assert _everything(sandbox, management) == []
 
 

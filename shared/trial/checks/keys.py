@@ -18,6 +18,7 @@ ABSENT, EXISTS, BEHIND, OWNER = 404, 409, 1002, 1003
 SESSION, SUBSTATUS = "x-ms-session-token", "x-ms-substatus"
 FUTURE = 1_000_000_000
 TTL_S, TTL_WAIT_S = 2, 10.0
+READS = 20
 MISSING, NULL = '["x",{}]', '["x",null]'
 
 
@@ -111,6 +112,21 @@ def _shown(document: Mapping[str, object] | None) -> str:
     return str({name: value for name, value in document.items() if not name.startswith("_")})
 
 
+def across_clients(written: ContainerProxy, read: ContainerProxy) -> Finding:
+    """A document is seen by another client's read right after its write was answered."""
+    statuses = []
+    for number in range(READS):
+        name = f"across-{number}"
+        written.upsert_item({"id": name, "pk": "keys"})
+        statuses.append(asked(lambda n=name, **told: read.read_item(n, "keys", **told)).status)
+    late = sum(1 for each in statuses if each)
+    return judged(
+        expected=f"{READS} of {READS} reads find it",
+        seen=f"{READS - late} of {READS}",
+        holds=not late,
+    )
+
+
 def absences(held: ContainerProxy, doomed: Doomed) -> Finding:
     """A 404 has no substatus for a document that is absent, and 1003 where its container is."""
     document = asked(lambda **told: held.read_item("absent", "keys", **told))
@@ -140,6 +156,9 @@ CHECKS_UNIQUE: Mapping[str, Callable[[ContainerProxy], Finding]] = {
 }
 CHECKS_SESSION: Mapping[str, Callable[[ContainerProxy], Finding]] = {
     "cosmos.404": behind_the_session,
+}
+CHECKS_ACROSS: Mapping[str, Callable[[ContainerProxy, ContainerProxy], Finding]] = {
+    "cosmos.session-across-clients": across_clients,
 }
 CHECKS_GONE: Mapping[str, Callable[[ContainerProxy, Doomed], Finding]] = {
     "cosmos.404-substatus": absences,

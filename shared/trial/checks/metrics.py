@@ -65,8 +65,8 @@ class Watched:
     database: str
     used: str
     """A container that was used."""
-    quoted: str
-    """A container whose name has a quote, used as well."""
+    quoted: str | None
+    """A container whose name has a quote, used as well; None where it could not be made."""
     flooded: str
     """A container that answered 429."""
     idle: str
@@ -118,6 +118,8 @@ def totals(watched: Watched) -> Finding:
 
 def quoted(watched: Watched) -> Finding:
     """A quote in a container's name is doubled in a filter."""
+    if watched.quoted is None:
+        return skipped("a container with a quote in its name could not be made")
     where = watched.where(watched.quoted)
     found = watched.until(
         lambda: _sum(_asked(watched, "TotalRequestUnits", "Total", where)) or None

@@ -12,6 +12,7 @@ from azure.data.tables import TableClient, TableTransactionError
 from shared.trial.findings import Finding, judged
 
 BATCH_MAX = 100
+ROW_BYTES = 60_000  # ninety of them are more than 4 MiB
 KEYS = ("-", "0", "10", "9", "A", "Z", "_", "a", "b", "~")
 
 
@@ -24,10 +25,14 @@ def transactions(table: TableClient) -> Finding:
     half = _count(table, "half")
     many = _submit(table, [_row("many", f"{n:03}") for n in range(BATCH_MAX + 1)])
     too_many = _count(table, "many")
+    large = _submit(table, [{**_row("large", f"{n:03}"), "v": b"x" * ROW_BYTES} for n in range(90)])
+    too_large = _count(table, "large")
     return judged(
-        expected="100 rows of 100; of two with a fault none; of 101 none",
-        seen=f"{whole} of 100; {half - 1} with a fault ({fault}); {too_many} of 101 ({many})",
-        holds=(whole, half, too_many) == (BATCH_MAX, 1, 0) and bool(fault) and bool(many),
+        expected="100 rows of 100; of two with a fault none; of 101 none; of more than 4 MiB none",
+        seen=f"{whole} of 100; {half - 1} with a fault ({fault}); {too_many} of 101 ({many}); "
+        f"{too_large} of more than 4 MiB ({large})",
+        holds=(whole, half, too_many, too_large) == (BATCH_MAX, 1, 0, 0)
+        and all((fault, many, large)),
     )
 
 

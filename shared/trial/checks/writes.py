@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from azure.core import MatchConditions
@@ -14,7 +15,8 @@ from shared.trial.findings import Finding, judged
 STALE = '"00000000-0000-0000-0000-000000000000"'
 LARGE_BYTES = 300_000
 REFUSED_RU_MAX = 2.0
-ABSENT, EXISTS, CHANGED = 404, 409, 412
+ABSENT, EXISTS, CHANGED, RETRY_WITH = 404, 409, 412, 449
+RACERS = 16
 
 
 def conditions(container: ContainerProxy) -> Finding:
@@ -48,6 +50,24 @@ def fates(container: ContainerProxy) -> Finding:
         expected="create: 409, replace: success, delete: success",
         seen=_told(seen),
         holds=[each.status for each in seen.values()] == [EXISTS, 0, 0],
+    )
+
+
+def raced(container: ContainerProxy) -> Finding:
+    """Of sixteen replaces with one etag exactly one is done, and it is the one that is stored."""
+    etag = container.upsert_item(_document("raced"))["_etag"]
+
+    def replace(number: int) -> Answer:
+        return _replaced(container, {**_document("raced"), "n": number}, etag=etag)
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        statuses = [each.status for each in pool.map(replace, range(RACERS))]
+    stored = container.read_item("raced", "writes").get("n")
+    winners = [number for number, status in enumerate(statuses) if not status]
+    return judged(
+        expected="1 winner, whose document is stored; 412 or 449 for the others",
+        seen=f"winners {winners}, stored {stored}, others {sorted(set(statuses) - {0})}",
+        holds=winners == [stored] and set(statuses) <= {0, CHANGED, RETRY_WITH},
     )
 
 
@@ -180,6 +200,7 @@ def _told(seen: Mapping[str, Answer]) -> str:
 CHECKS: Mapping[str, Callable[[ContainerProxy], Finding]] = {
     "cosmos.conditions": conditions,
     "cosmos.fates": fates,
+    "cosmos.racing-replaces": raced,
     "cosmos.patch-if-match": patched,
     "cosmos.etag-of-write": etag_of_write,
     "cosmos.upsert-if-match": upsert_if_match,
