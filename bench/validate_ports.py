@@ -30,6 +30,7 @@ from shared.adapters.memory import (
     MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
+    OneByOne,
 )
 from shared.adapters.parquet import ParquetFormat
 from shared.adapters.scratch import TempScratch
@@ -54,6 +55,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
     return Ports(
         clock=clock,
         names=RandomNames(),
+        together=OneByOne(),
         ledger=MemoryLedger(),
         pointers=MemoryPointers(),
         boards=MemoryBoards(),

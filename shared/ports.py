@@ -6,11 +6,11 @@ shared.errors. No port retries on its own unless it says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from shared.domain.board import Board
 from shared.domain.governor import Decision, Memory
@@ -31,6 +31,9 @@ from shared.domain.slices import (
     Slice,
     Stored,
 )
+from shared.errors import EbbError
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -48,6 +51,14 @@ class Names(Protocol):
 
     def fraction(self) -> float:
         """Some number from 0 up to, and not including, 1."""
+        ...
+
+
+class Together(Protocol):
+    """Makes several calls at the same time, each of which waits for somebody else's answer."""
+
+    def run(self, calls: Sequence[Callable[[], T]]) -> tuple[T | EbbError, ...]:
+        """Each call's answer or its failure, in the calls' order; anything else is raised."""
         ...
 
 
@@ -737,6 +748,10 @@ class Lease(Protocol):
 
     def acquire(self) -> Held | None:
         """None means somebody else holds it."""
+        ...
+
+    def renew(self, held: Held) -> bool:
+        """Begin its time anew; False when it ran out or went to somebody else."""
         ...
 
     def release(self, held: Held) -> None: ...

@@ -37,6 +37,7 @@ from shared.adapters.pointers import TablePointers
 from shared.adapters.scratch import TempScratch
 from shared.adapters.silence import Silence
 from shared.adapters.tellings import TableTellings
+from shared.adapters.threads import Threads
 from shared.adapters.webhooks import WebWebhooks
 from shared.application.alerting import Alerting
 from shared.application.bundle import Ports
@@ -150,6 +151,7 @@ def azure_ports(settings: Settings) -> Ports:
     return Ports(
         clock=clock,
         names=RandomNames(),
+        together=Threads(),
         ledger=TableLedger(tables),
         pointers=TablePointers(tables),
         boards=TableBoards(tables, account),

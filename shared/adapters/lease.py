@@ -70,6 +70,17 @@ class BlobLease:
                 raise
             return Held(token=token, lease_id=lease.id)
 
+    def renew(self, held: Held) -> bool:
+        """A lease that ran out and that nobody took since can be renewed, and is still ours."""
+        with translated("renewing", self._thing):
+            try:
+                BlobLeaseClient(self._blob, lease_id=held.lease_id).renew()
+            except HttpResponseError as error:
+                if code_of(error) not in _LOST:
+                    raise
+                return False
+            return True
+
     def release(self, held: Held) -> None:
         """Give it back; a lease that ran out or went to somebody else is no longer ours to give."""
         with translated("releasing", self._thing):

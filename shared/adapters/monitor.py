@@ -9,6 +9,7 @@ import datetime as dt
 import math
 import threading
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +73,16 @@ class AzureMonitor:
         """Three requests: what was used, how it was answered, and how hot the partitions were."""
         where = _where(database, container)
         recent_s = max(since_s, until_s - DETAILS_SPAN_S)
-        totals = self._series(_Question("TotalRequestUnits", "Total", where), since_s, until_s)
-        by_status = f"{where} and StatusCode eq '*'"
-        answers = self._details(_Question("TotalRequests", "Count", by_status), recent_s, until_s)
-        by_range = f"{where} and PartitionKeyRangeId eq '*'"
-        hot = _Question("NormalizedRUConsumption", "Maximum", by_range)
-        heat = self._details(hot, recent_s, until_s)
+        used = _Question("TotalRequestUnits", "Total", where)
+        by_status = _Question("TotalRequests", "Count", f"{where} and StatusCode eq '*'")
+        hot = _Question(
+            "NormalizedRUConsumption", "Maximum", f"{where} and PartitionKeyRangeId eq '*'"
+        )
+        with ThreadPoolExecutor(max_workers=3) as pool:  # a slow Monitor must not add up
+            asked = pool.submit(self._series, used, since_s, until_s)
+            answered = pool.submit(self._details, by_status, recent_s, until_s)
+            heated = pool.submit(self._details, hot, recent_s, until_s)
+        totals, answers, heat = asked.result(), answered.result(), heated.result()
         return {
             minute: MinuteUse(
                 total_ru=total,
@@ -97,14 +102,17 @@ class AzureMonitor:
     def provision(self, database: str, container: str, *, now_s: int) -> Provision | None:
         where, since_s = _where(database, container), now_s - PROVISION_SPAN_S
         counted = _Question("PhysicalPartitionCount", "Maximum", where, interval="PT5M")
+        bought = _Question("ProvisionedThroughput", "Maximum", where, interval="PT5M")
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            partitions = pool.submit(self._series, counted, since_s, now_s)
+            throughput = pool.submit(self._details, bought, since_s, now_s)
         try:
-            count = _newest(self._series(counted, since_s, now_s))
+            count = _newest(partitions.result())
         except _NotKept:
             return None
         if count is None or count < 1:
             return None
-        bought = _Question("ProvisionedThroughput", "Maximum", where, interval="PT5M")
-        ru_per_s = _newest(self._details(bought, since_s, now_s))
+        ru_per_s = _newest(throughput.result())
         return Provision(partitions=round(count), ru_per_s=ru_per_s or None)
 
     def _details(self, question: _Question, since_s: int, until_s: int) -> list[_Series]:

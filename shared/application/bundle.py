@@ -28,6 +28,7 @@ from shared.ports import (
     TableFormat,
     Telemetry,
     Tellings,
+    Together,
     Webhooks,
 )
 
@@ -36,6 +37,7 @@ from shared.ports import (
 class Ports:
     clock: Clock
     names: Names
+    together: Together
     ledger: Ledger
     pointers: Pointers
     boards: Boards

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from shared.application.bundle import Ports
@@ -50,6 +51,9 @@ MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls 
 RANGES_ON_BOARD_MAX = 500  # of all sources together: the board's row holds no more
 SURVEY_SHARE = 0.1  # of the budget: planning costs a few per cent of what copying costs
 RANGES_IN_JOURNAL_MAX = 10  # the tightest explain a pace; a row per decision stays small
+TICK_S_MAX = 25.0  # what begins after it waits: the next tick is due after 30 s
+PLANNING_S_MAX = 15.0  # of it, for asking one source
+RENEW_AFTER_S = 20.0  # a third of the lease, so that two renewals may fail
 QUARANTINED_MAX = 20  # more than these is not a few odd documents
 
 
@@ -60,6 +64,24 @@ class _Decided:
     source: SourceViews
     observed: Observed
     shares: tuple[Share, ...]
+
+
+class _Tenure:
+    """The lease while a tick lasts: renewed as it goes on, and never acted upon when lost."""
+
+    def __init__(self, ports: Ports, held: Held) -> None:
+        self._ports = ports
+        self.token = held.token
+        self._held = held
+        self._renewed_at_s = ports.clock.now_s()
+        self.until_s = self._renewed_at_s + TICK_S_MAX
+
+    def lasts(self) -> bool:
+        now_s = self._ports.clock.now_s()
+        if now_s - self._renewed_at_s < RENEW_AFTER_S:
+            return True
+        self._renewed_at_s = now_s
+        return self._ports.lease.renew(self._held)
 
 
 class Controller:
@@ -76,11 +98,11 @@ class Controller:
             return ()
         try:
             with self._ports.telemetry.span("tick"):
-                return self._tick(held)
+                return self._tick(_Tenure(self._ports, held))
         finally:
             self._ports.lease.release(held)
 
-    def _tick(self, held: Held) -> tuple[Entry, ...]:
+    def _tick(self, tenure: _Tenure) -> tuple[Entry, ...]:
         board = self._ports.boards.read()
         actions: dict[str, Any] = {}
         known = begin_cycles(self._ports, self._ports.ledger.migrations(), actions)
@@ -92,24 +114,46 @@ class Controller:
         post(self._ports, known, actions)
         runs = self._runs_of_factory(actions)
         if not spending:
-            self._clear_board(held)
+            self._clear_board(tenure.token)
             return ()
         sources = _by_source(view for m in spending if (view := self._view(m, actions)))
         if not sources:
             return ()
-        decided = self._decided_of(sources, board, actions)
-        if not decided:
+        decided = _in_turn(self._decided_of(sources, board, actions), tenure.token)
+        if not decided or not tenure.lasts():
             return ()
-        published = self._publish(held, decided)
+        published = self._publish(tenure.token, decided)
         if published is None:
             return ()
+        entries = self._acted_in_turn(published, decided, runs, tenure, actions)
         for each in decided:
+            if self._ports.clock.now_s() < tenure.until_s:
+                self._deciding.learn_habits(each.source)
+        return entries
+
+    def _acted_in_turn(
+        self,
+        published: Board,
+        decided: list[_Decided],
+        runs: tuple[Run, ...],
+        tenure: _Tenure,
+        actions: dict[str, Any],
+    ) -> tuple[Entry, ...]:
+        """What follows of each decision, while this is still the controller."""
+        for each in decided:
+            if not tenure.lasts():
+                return ()
             remembered = watch(
                 self._ports, each.source, each.shares, each.observed.remembered, published
             )
             debts = self._conducted(published, each, remembered.debts, runs, actions)
             self._ports.memories.keep(each.source.name, replace(remembered, debts=debts))
-        return tuple(self._acted(published, each, actions) for each in decided)
+        entries: list[Entry] = []
+        for each in decided:
+            if not tenure.lasts():
+                break
+            entries.append(self._acted(published, each, tenure.until_s, actions))
+        return tuple(entries)
 
     def _conducted(
         self,
@@ -172,22 +216,28 @@ class Controller:
         """A source of which nothing can be decided stops alone; if all do, the tick says why."""
         decided: list[_Decided] = []
         trouble: TransientError | None = None
-        for source in sources:
-            try:
-                decided.append(self._decided(source, board))
-            except TransientError as error:
-                trouble = error
-                actions[f"{source.name}.error"] = str(error)
-            except PermanentError as error:
-                actions[f"{source.name}.error"] = str(error)
-                for view in source.views:
-                    if _is_running(view):
-                        halt(self._ports, view.migration.name, error)
-                    if view.migration.retiring:
-                        halt_retirement(self._ports, view.migration.name, error)
+        found = self._ports.together.run(
+            [partial(self._decided, source, board) for source in sources]
+        )
+        for source, each in zip(sources, found, strict=True):
+            if isinstance(each, _Decided):
+                decided.append(each)
+                continue
+            actions[f"{source.name}.error"] = str(each)
+            if isinstance(each, TransientError):
+                trouble = each
+            elif isinstance(each, PermanentError):
+                self._halt_all_of(source, each)
         if trouble is not None and not decided:
             raise trouble
         return decided
+
+    def _halt_all_of(self, source: SourceViews, error: PermanentError) -> None:
+        for view in source.views:
+            if _is_running(view):
+                halt(self._ports, view.migration.name, error)
+            if view.migration.retiring:
+                halt_retirement(self._ports, view.migration.name, error)
 
     def _decided(self, source: SourceViews, board: Board) -> _Decided:
         observed = self._deciding.decide(source, board)
@@ -195,9 +245,11 @@ class Controller:
         shares = divide(budget, tuple(_demand(view) for view in source.views))
         return _Decided(source=source, observed=observed, shares=shares)
 
-    def _acted(self, board: Board, decided: _Decided, actions: Mapping[str, Any]) -> Entry:
+    def _acted(
+        self, board: Board, decided: _Decided, until_s: float, actions: Mapping[str, Any]
+    ) -> Entry:
         own_actions = dict(actions)
-        self._act(board, decided, own_actions)
+        self._act(board, decided, until_s, own_actions)
         decision = decided.observed.decision
         tightest = sorted(decision.range_ru_per_s.items(), key=lambda each: each[1])
         entry = Entry(
@@ -239,37 +291,44 @@ class Controller:
             slices=ledger.open_slices(migration.name),
         )
 
-    def _publish(self, held: Held, decided: list[_Decided]) -> Board | None:
+    def _publish(self, token: int, decided: list[_Decided]) -> Board | None:
         now_s = min(each.observed.decision.at_s for each in decided)
         published_at_s = self._ports.clock.now_s()
         named = RANGES_ON_BOARD_MAX // len(decided)
         grants = {each.source.name: _grant(each, named) for each in decided}
 
         def publish(board: Board) -> Board | None:
-            if board.controller_token > held.token:
+            if board.controller_token > token:
                 return None
             return board.decided(
                 grants,
                 now_s=now_s,
-                controller_token=held.token,
+                controller_token=token,
                 published_at_s=published_at_s,
             )
 
         return change_board(self._ports, publish)
 
-    def _clear_board(self, held: Held) -> None:
+    def _clear_board(self, token: int) -> None:
         def cleared(board: Board) -> Board | None:
-            if board.controller_token > held.token or not board.budget_ru_per_s:
+            if board.controller_token > token or not board.budget_ru_per_s:
                 return None
             now_s = self._ports.clock.now_s()
-            return board.decided({}, now_s=now_s, controller_token=held.token)
+            return board.decided({}, now_s=now_s, controller_token=token)
 
         change_board(self._ports, cleared)
 
-    def _act(self, board: Board, decided: _Decided, actions: dict[str, Any]) -> None:
+    def _act(
+        self, board: Board, decided: _Decided, until_s: float, actions: dict[str, Any]
+    ) -> None:
         source = decided.source.name
         grant = board.grants[source]
-        allowance = Allowance(self._ports, source=source, rate_ru_per_s=_survey_rate(decided))
+        allowance = Allowance(
+            self._ports,
+            source=source,
+            rate_ru_per_s=_survey_rate(decided),
+            until_s=min(until_s, self._ports.clock.now_s() + PLANNING_S_MAX),
+        )
         for view, share in zip(decided.source.views, decided.shares, strict=True):
             name = view.migration.name
             if view.migration.retiring:
@@ -442,6 +501,12 @@ def _spending(
     ready += [m for m in known if m.name in compared and m.state is not MigrationState.RUNNING]
     ready.sort(key=lambda m: (m.name in holding, -m.priority, m.created_at_s, m.name))
     return ready[:MIGRATIONS_RUNNING_MAX]
+
+
+def _in_turn(decided: list[_Decided], token: int) -> list[_Decided]:
+    """Another one comes first at each tick, so that a short tick leaves nobody out for good."""
+    first = token % len(decided) if decided else 0
+    return decided[first:] + decided[:first]
 
 
 def _is_running(view: Plans) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from shared.application.bundle import Ports
 from shared.application.pacer import MINUTE_S, metered_minute
@@ -74,7 +75,7 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Habits:
-    until_s: float
+    until_s: float = 0.0
     profile: Profile | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -89,11 +90,10 @@ class Deciding:
     def decide(self, source: SourceViews, board: Board) -> Observed:
         now_s = self._ports.clock.now_s()
         remembered = self._ports.memories.recall(source.name)
-        layout = self._layout(source, now_s)
-        habits = self._habits_of(source, layout, now_s)
         since_s = self._since_s(remembered, now_s)
         own = self._ports.metering.by_minute(source.name, since_s=since_s)
-        minutes, trouble = self._minutes(source, since_s, now_s)
+        layout, (minutes, trouble) = self._told_by_monitor(source, since_s, now_s)
+        habits = self._habits.get(source.name, _Habits())
         settled = {
             minute: use
             for minute, use in sorted(minutes.items())
@@ -127,6 +127,30 @@ class Deciding:
             remembered=replace(remembered, memory=memory),
             own_ru_per_s=sum(own.get(metered_minute(now_s), {}).values()) / MINUTE_S,
         )
+
+    def learn_habits(self, source: SourceViews) -> None:
+        """Ask the logs anew when what they told is old; the next decision goes by it.
+
+        Their answers take long, so no decision waits for them.
+        """
+        now_s = self._ports.clock.now_s()
+        if now_s >= self._habits.get(source.name, _Habits()).until_s:
+            self._habits[source.name] = self._habits_of(source, now_s)
+
+    def _told_by_monitor(
+        self, source: SourceViews, since_s: int, now_s: float
+    ) -> tuple[_Layout, tuple[Mapping[int, MinuteUse], str]]:
+        """Both at the same time: a Monitor that answers slowly must not add up."""
+        answers = self._ports.together.run(
+            (
+                lambda: self._layout(source, now_s),
+                lambda: self._minutes(source, since_s, now_s),
+            )
+        )
+        for each in answers:
+            if isinstance(each, EbbError):
+                raise each
+        return cast("tuple[_Layout, tuple[Mapping[int, MinuteUse], str]]", answers)
 
     def _since_s(self, remembered: Remembered, now_s: float) -> int:
         """Fifteen minutes back, or a whole day when nothing recent is remembered."""
@@ -168,18 +192,16 @@ class Deciding:
         self._layouts[source.name] = found
         return found
 
-    def _habits_of(self, source: SourceViews, layout: _Layout, now_s: float) -> _Habits:
+    def _habits_of(self, source: SourceViews, now_s: float) -> _Habits:
         """The business before Ebb came: what it did since is mixed with what Ebb did."""
-        known = self._habits.get(source.name)
-        if known is not None and now_s < known.until_s:
-            return known
+        layout = self._layout(source, now_s)
         until_s = int(min(view.migration.created_at_s for view in source.views))
         since_s = until_s - HABITS_SPAN_S
         place = (source.database, source.container)
         history = self._ports.history
         try:
             told = history.partition_shares(*place, since_s=since_s, until_s=until_s)
-            habits = _Habits(
+            return _Habits(
                 until_s=now_s + HABITS_VALID_S,
                 profile=history.profile(*place, since_s=since_s, until_s=until_s),
                 shares={
@@ -189,9 +211,7 @@ class Deciding:
                 },
             )
         except EbbError:
-            habits = _Habits(until_s=now_s + HABITS_RETRY_S)
-        self._habits[source.name] = habits
-        return habits
+            return _Habits(until_s=now_s + HABITS_RETRY_S)
 
 
 def _reading(minute_s: int, use: MinuteUse, own: Mapping[str, float], layout: _Layout) -> Reading:

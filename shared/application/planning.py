@@ -42,7 +42,6 @@ from shared.errors import (
 from shared.ports import Change, Measured, Page, Place, Query, Source
 
 CALLS_MAX = 48  # requests of one tick: enough to plan two dozen slices
-SPAN_S = 15.0  # half a tick: the next must not find this one still asking
 WAIT_MAX_S = 5.0  # one dear answer is waited out; a rate near zero is not
 PROBES_PER_SLICE_MAX = 60  # twice the halvings of a century of seconds; the allowance ends sooner
 SAMPLES = 8  # spread over the cold range, as old documents may be smaller than young ones
@@ -64,14 +63,14 @@ class AllowanceSpent(Exception):
 class Allowance:
     """What one tick may spend on asking a source: a small rate, some requests, a span of time."""
 
-    def __init__(self, ports: Ports, *, source: str, rate_ru_per_s: float) -> None:
+    def __init__(self, ports: Ports, *, source: str, rate_ru_per_s: float, until_s: float) -> None:
         now_s = ports.clock.now_s()
         self._ports = ports
         self._source = source
         self.rate_ru_per_s = rate_ru_per_s
         self._bucket = DebtBucket(now_s=now_s, rate_ru_per_s=rate_ru_per_s)
         self._left_calls = CALLS_MAX
-        self._until_s = now_s + SPAN_S
+        self._until_s = until_s
         self.meter = OwnMeter(ports, ports.names.new())
         self.throttled_on: str | None = None
 

@@ -65,6 +65,19 @@ def test_of_racing_controllers_exactly_one_gets_the_lease(rooms: Rooms) -> None:
     assert [one for one in outcomes if not isinstance(one, Held)] == [None] * 15
 
 
+def test_a_lease_is_renewed_by_its_holder_alone(rooms: Rooms) -> None:
+    """Who gave it back, or slept through it, learns that it is gone."""
+    lease = rooms.lease()
+    first = taken(lease)
+    assert lease.renew(first)
+    assert lease.acquire() is None
+    lease.release(first)
+    assert not lease.renew(first)
+    second = taken(lease)
+    assert not lease.renew(first)
+    assert lease.renew(second)
+
+
 def test_giving_back_twice_is_no_error(rooms: Rooms) -> None:
     """And it does not take the lease from the next holder."""
     lease = rooms.lease()
@@ -86,6 +99,7 @@ def test_a_lease_in_memory_runs_out_on_its_clock() -> None:
     clock.advance(0.2)
     second = taken(lease)
     assert second.token > first.token
+    assert not lease.renew(first)
     lease.release(first)
     assert lease.acquire() is None
 

@@ -30,6 +30,7 @@ from shared.adapters.memory import (
     MemoryTelemetry,
     MemoryTellings,
     MemoryWebhooks,
+    OneByOne,
     SequentialNames,
 )
 from shared.adapters.parquet import ParquetFormat
@@ -72,7 +73,7 @@ QUEUES = (COPY_QUEUE, VALIDATE_QUEUE)
 RETIRING = (RETIRE_QUEUE,)
 PROCESSES = 2
 SETTLE_S = 60.0
-LUCKY = frozenset({"clock", "names", "scratch", "table_format", "telemetry"})
+LUCKY = frozenset({"clock", "names", "together", "scratch", "table_format", "telemetry"})
 
 
 @dataclass(slots=True)
@@ -175,6 +176,7 @@ def _ports(clock: MemoryClock, source: MemorySource, rng: random.Random) -> Port
     return Ports(
         clock=clock,
         names=SequentialNames("name"),
+        together=OneByOne(),
         ledger=MemoryLedger(),
         pointers=MemoryPointers(),
         boards=WatchedBoards(),

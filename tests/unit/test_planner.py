@@ -197,7 +197,9 @@ def test_a_burst_before_a_quiet_month_is_planned_in_the_end() -> None:
             ranges=ledger.ranges(migration.name),
             slices=(),
         )
-        allowance = Allowance(ports, source="sales/orders", rate_ru_per_s=1000.0)
+        allowance = Allowance(
+            ports, source="sales/orders", rate_ru_per_s=1000.0, until_s=ports.clock.now_s() + 15.0
+        )
         planned += Planning(ports).plan(
             plans, Grant(), batch_documents=10, ahead=1, allowance=allowance
         )

@@ -9,7 +9,12 @@ from shared.adapters.memory.archive import MemoryArchive, MemoryArchives, Memory
 from shared.adapters.memory.factory import MemoryCallbacks, MemoryFactory
 from shared.adapters.memory.ledger import MemoryLedger
 from shared.adapters.memory.logs import MemoryIncidents, MemoryJournal, MemoryMetering
-from shared.adapters.memory.machine import MemoryClock, MemoryScratch, SequentialNames
+from shared.adapters.memory.machine import (
+    MemoryClock,
+    MemoryScratch,
+    OneByOne,
+    SequentialNames,
+)
 from shared.adapters.memory.pointers import MemoryPointers
 from shared.adapters.memory.signals import (
     Letter,
@@ -42,5 +47,6 @@ __all__ = [
     "MemoryTellings",
     "MemoryWebhooks",
     "MemoryWriter",
+    "OneByOne",
     "SequentialNames",
 ]

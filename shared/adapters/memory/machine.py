@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+from shared.adapters.threads import outcome
+from shared.errors import EbbError
+
+T = TypeVar("T")
 
 GOLDEN = 0.6180339887498949  # its multiples spread most evenly between 0 and 1
 
@@ -27,6 +33,13 @@ class MemoryClock:
     def advance(self, seconds: float) -> None:
         with self._lock:
             self._now_s += seconds
+
+
+class OneByOne:
+    """Makes the calls in their order, so that a simulation replays."""
+
+    def run(self, calls: Sequence[Callable[[], T]]) -> tuple[T | EbbError, ...]:
+        return tuple(outcome(call) for call in calls)
 
 
 class SequentialNames:

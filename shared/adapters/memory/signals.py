@@ -70,6 +70,14 @@ class MemoryLease:
             self._until_s = now_s + self._duration_s
             return self._held
 
+    def renew(self, held: Held) -> bool:
+        with self._lock:
+            now_s = self._clock.now_s()
+            if self._held is None or self._held.lease_id != held.lease_id or now_s >= self._until_s:
+                return False
+            self._until_s = now_s + self._duration_s
+            return True
+
     def release(self, held: Held) -> None:
         with self._lock:
             if self._held is not None and self._held.lease_id == held.lease_id:
