@@ -334,6 +334,8 @@ class Change:
     """
 
     slices: tuple[Slice, ...] = ()
+    cut: Slice | None = None
+    """An open slice that goes; the new ones of this change tile its window."""
     ranges: tuple[RangePlan, ...] = ()
     progress: Progress | None = None
     removals: tuple[Removal, ...] = ()

@@ -107,6 +107,7 @@ class TableLedger:
         _check_names(name, change)
         _check_planned(name, change)
         writes = [write for target in change.slices for write in _slice_writes(target)]
+        writes += [_cut_write(change.cut)] if change.cut else []
         writes += [_range_write(plan) for plan in change.ranges]
         if change.progress is not None:
             thing = f"the progress of migration {name}"
@@ -171,6 +172,11 @@ def _slice_writes(target: Slice) -> list[Write]:
     return _moved(thing, opened, done, properties, target.version)
 
 
+def _cut_write(target: Slice) -> Write:
+    thing = f"slice {target.id} of migration {target.migration}"
+    return Write(kind="delete", key=f"open|{key(target.id)}", thing=thing, version=target.version)
+
+
 def _removal_writes(target: Removal) -> list[Write]:
     thing = f"removal {target.id} of migration {target.migration}"
     plain = replace(
@@ -219,7 +225,9 @@ def _check_planned(name: str, change: Change) -> None:
 
 
 def _check_names(name: str, change: Change) -> None:
-    named = {target.migration for target in change.slices}
+    named = {
+        target.migration for target in (*change.slices, *((change.cut,) if change.cut else ()))
+    }
     named |= {plan.migration for plan in change.ranges}
     named |= {target.migration for target in change.removals}
     named |= {change.progress.migration} if change.progress else set()

@@ -380,7 +380,7 @@ class Controller:
         elif share.ru_per_s > 0:
             ahead = planned_ahead(view.spec, share)
             actions[f"{name}.planned"] = self._planning.plan(
-                view, grant, batch_documents=share.batch_documents, ahead=ahead, allowance=allowance
+                view, grant, share=share, ahead=ahead, allowance=allowance
             )
 
     def _quarantine_deadly(self, view: Plans) -> None:

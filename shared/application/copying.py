@@ -14,10 +14,15 @@ from shared.application.dispatching import (
     read_work,
     work_message,
 )
-from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
+from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost, TooSlow
 from shared.application.reading import Incomplete, Read, WindowReading
 from shared.application.salvaging import Salvage
-from shared.application.settling import settle_copied, settle_failure, settle_released
+from shared.application.settling import (
+    settle_copied,
+    settle_failure,
+    settle_released,
+    settle_too_slow,
+)
 from shared.application.spooling import Spool
 from shared.application.staging import Staging
 from shared.domain.board import Activity, Seat
@@ -92,6 +97,9 @@ class Copying:
             return f"slice {work.slice.id} was claimed by someone else", False
         try:
             staged = SliceCopy(self._ports, claimed, pacer, earlier=work.slice.staged).run()
+        except TooSlow as error:
+            ru = pacer.meter.spent_ru
+            return settle_too_slow(self._ports, claimed, seen_s=error.seen_s, ru=ru), False
         except GivenBack as error:
             settle_released(self._ports, claimed, pacer.meter.spent_ru)
             return str(error), False
@@ -162,7 +170,11 @@ class SliceCopy:
     def run(self) -> Staged:
         with self._ports.scratch.open() as file:
             spool = Spool(file)
-            read = self._read(spool)
+            try:
+                read = self._read(spool)
+            except TooSlow as error:
+                error.seen_s = tuple(each.row.ts for each in spool.rows)
+                raise
             staging = Staging(self._ports, self._archive, self._work, keep=self._pacer.keep)
             return staging.run(spool, read, ru=self._pacer.meter.spent_ru)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import Conflict, PermanentError
 from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Change
 
+_WINDOW = re.compile(r"\d{10}-\d{10}-.")  # how the id of every slice begins
 RESEND_AFTER_S = 40.0  # a message unseen this long is sent again: longer than a queue's poll
 
 
@@ -56,6 +58,8 @@ def read_work(ports: Ports, message: str) -> Work | str:
     if migration.state is not MigrationState.RUNNING:
         return f"migration {name} is {migration.state.value}"
     target = ports.ledger.slice(name, slice_id)
+    if target is None and _WINDOW.match(slice_id):
+        return f"slice {slice_id} is no more: it was cut into smaller ones"
     if target is None:
         raise PermanentError(f"a queue message names slice {slice_id}, which {name} does not have")
     if target.state in {SliceState.PROVEN, SliceState.QUARANTINED}:

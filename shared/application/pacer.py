@@ -26,6 +26,7 @@ from shared.errors import CostLimitReached, EbbError, Throttled, TransientError
 from shared.ports import Place
 
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
+WORK_S_MAX = 1_200.0  # an invocation ends after 30 minutes, and takes its whole process with it
 PAUSED_PATIENCE_S = 15.0  # on a hot range: half a tick, then others' slices get the seat
 REQUEST_TRIES_MAX = 4  # of one page on a broken connection; more is an outage, not a hiccup
 REQUEST_BACKOFF_S = 1.0
@@ -49,6 +50,13 @@ C = TypeVar("C", bound=Charged)
 
 class GivenBack(EbbError):
     """There is no budget for longer than a worker may wait; nothing is wrong with the slice."""
+
+
+class TooSlow(GivenBack):
+    """The work would outlast the invocation at what may be spent on it; it has to be cut."""
+
+    seen_s: tuple[int, ...] = ()
+    """`_ts` of the documents that were read until then: they show where to cut."""
 
 
 class NoRoom(EbbError):
@@ -100,8 +108,11 @@ def change_board(ports: Ports, change: Callable[[Board], Board | None]) -> Board
 class Pacer:
     """One seat. Not for sharing between threads."""
 
-    def __init__(self, ports: Ports, seat: Seat, board: Board, *, waits_s: float) -> None:
+    def __init__(
+        self, ports: Ports, seat: Seat, board: Board, *, waits_s: float, lasts_s: float
+    ) -> None:
         now_s = ports.clock.now_s()
+        self._until_s = now_s + lasts_s
         self._ports = ports
         self._seat = seat
         self._board = board
@@ -112,9 +123,10 @@ class Pacer:
         self.meter = OwnMeter(ports, ports.names.new())
 
     @classmethod
-    def seated(cls, ports: Ports, seat: Seat) -> Pacer | None:
+    def seated(cls, ports: Ports, seat: Seat, *, lasts_s: float = WORK_S_MAX) -> Pacer | None:
         """Take the seat; None when someone works on the slice, NoRoom when all seats are taken.
 
+        After `lasts_s` nothing more is asked; only who works outside the host may take longer.
         Others divide the share without a newcomer until they look again, so it waits that long,
         unless it has the table to itself or takes a place that was just left.
         """
@@ -132,7 +144,9 @@ class Pacer:
             return after
 
         board = change_board(ports, sit)
-        return None if board is None else cls(ports, seat, board, waits_s=waits_s)
+        if board is None:
+            return None
+        return cls(ports, seat, board, waits_s=waits_s, lasts_s=lasts_s)
 
     def move_to(self, slice_id: str, range_id: str, fence: int) -> bool:
         """Keep the seat for another slice of the migration; False when someone else has it.
@@ -224,6 +238,11 @@ class Pacer:
             self.keep()
             self._look(now_s)
             wait_s = max(self._bucket.wait_s(now_s=now_s), self._first_at_s - now_s)
+            if now_s >= self._until_s:
+                raise TooSlow(
+                    f"slice {self._seat.slice_id} took longer than a worker may work and is given "
+                    f"back; the board says: {self._grant().reason}"
+                )
             if wait_s <= 0:
                 return
             if now_s - since_s > self._patience_s():

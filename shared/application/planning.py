@@ -271,7 +271,7 @@ class Planning:
         return (cost / documents, size / documents) if documents else (0.0, 0.0)
 
     def plan(
-        self, plans: Plans, grant: Grant, *, batch_documents: int, ahead: int, allowance: Allowance
+        self, plans: Plans, grant: Grant, *, share: Share, ahead: int, allowance: Allowance
     ) -> int:
         """Cut new slices on ranges with room until enough lie ahead; returns how many."""
         planned = 0
@@ -280,7 +280,8 @@ class Planning:
         while waiting and sum(open_by_range.values()) < ahead:
             plan = min(waiting, key=lambda p: (open_by_range.get(p.range.id, 0), p.frontier_s))
             waiting.remove(plan)
-            advanced, slices = self._next_slices(plans, plan, batch_documents, allowance)
+            batch = _batch(share, grant.range_limit(plan.range.id))
+            advanced, slices = self._next_slices(plans, plan, batch, allowance)
             if slices:
                 self._ports.ledger.commit(
                     plans.migration.name, Change(slices=slices, ranges=(advanced,))
@@ -386,6 +387,13 @@ class Planning:
 
     def _source(self, spec: MigrationSpec) -> Source:
         return self._ports.sources.open(spec.source.database, spec.source.container)
+
+
+def _batch(share: Share, range_ru_per_s: float) -> int:
+    """A worker's seconds on this range buy less where the range gives less than its share."""
+    seat_ru_per_s = share.ru_per_s / max(1, share.in_flight)
+    part = min(1.0, range_ru_per_s / seat_ru_per_s) if seat_ru_per_s > 0 else 1.0
+    return max(1, int(share.batch_documents * part))
 
 
 def _samples(spec: MigrationSpec, ranges: tuple[RangePlan, ...]) -> Iterator[tuple[str, Query]]:

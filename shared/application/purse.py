@@ -7,6 +7,7 @@ then a fixed allowance is spent at a small part of capacity, and the first 429 e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -157,7 +158,7 @@ class SeatedPurse:
             activity=Activity.COMPARE,
             until_s=0.0,
         )
-        self._pacer = Pacer.seated(self._ports, seat)
+        self._pacer = Pacer.seated(self._ports, seat, lasts_s=math.inf)
         if self._pacer is None:
             raise NoRoom(f"somebody else surveys range {range_id}")
         return self._pacer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from shared.domain.runs import RunCost
 from shared.domain.slices import Cause, MigrationState, Progress, Slice, SliceState, Staged
 from shared.errors import EbbError, PermanentError
 from shared.ports import Change
+
+PIECES_MAX = 8  # a slice that is cut again soon enough needs no more at once
+UNCUT_RETRY_S = 900.0  # one second of a hot range is tried again when that may have cooled
 
 
 def settle_failure(
@@ -81,6 +85,32 @@ def settle_released(ports: Ports, work: Work, ru: float) -> None:
             replace(totals, ru_spent=totals.ru_spent + ru),
         ),
     )
+
+
+def settle_too_slow(ports: Ports, work: Work, *, seen_s: tuple[int, ...], ru: float) -> str:
+    """Put smaller slices in the place of one that a worker could not finish in its time.
+
+    A piece is half of what the worker could read; where it read nothing, as small as may be.
+    """
+    name = work.migration.name
+    wanted = math.ceil(2 * work.slice.documents_planned / len(seen_s)) if seen_s else PIECES_MAX
+    pieces = max(2, min(PIECES_MAX, wanted))
+
+    def cut() -> str:
+        current = ports.ledger.slice(name, work.slice.id)
+        progress = ports.ledger.progress(name)
+        if current is None or progress is None or current.fence != work.slice.fence:
+            return f"slice {work.slice.id} had moved on"
+        totals = replace(progress, ru_spent=progress.ru_spent + ru)
+        smaller = current.cut(pieces, seen_s)
+        if len(smaller) == 1:
+            waiting = replace(current.released(), retry_at_s=ports.clock.now_s() + UNCUT_RETRY_S)
+            ports.ledger.commit(name, Change(slices=(waiting,), progress=totals))
+            return f"slice {current.id} was too slow, and one second cannot be cut; it waits"
+        ports.ledger.commit(name, Change(slices=smaller, cut=current, progress=totals))
+        return f"slice {current.id} was too slow and is cut into {len(smaller)}"
+
+    return until_written(ports, cut, doing=f"cutting slice {work.slice.id}")
 
 
 def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> str:

@@ -6,6 +6,7 @@ somebody sits there, whatever state the migration is in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -69,7 +70,7 @@ class Visitor:
             self._sits_at = extent
             return self._pacer
         self.leave()
-        pacer = Pacer.seated(self._ports, self._seat(extent))
+        pacer = Pacer.seated(self._ports, self._seat(extent), lasts_s=math.inf)
         if pacer is None:
             raise NoRoom(f"slice {extent.slice_id} is in other hands")
         self._pacer = pacer

@@ -6,8 +6,10 @@ Pure values; storing them and moving bytes happens elsewhere.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from shared.domain.halts import Halt
 from shared.domain.notices import Notice, NoticeKind, notice_id, with_notice
@@ -63,8 +65,31 @@ class Window:
     @property
     def month(self) -> str:
         """The archive folder of its documents; the planner cuts windows at months."""
-        last = dt.datetime.fromtimestamp(self.hi_s - 1, dt.UTC)
+        last = self._last
         return f"year={last.year:04d}/month={last.month:02d}"
+
+    @property
+    def _last(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.hi_s - 1, dt.UTC)
+
+    def cut(self, pieces: int, seen_s: Sequence[int] = ()) -> tuple[Window, ...]:
+        """Pieces that tile it, fewer where a second would have to be cut.
+
+        Each holds as many of the documents that were seen; where none were, they are equally wide
+        within its last month: nothing in it is older, as the planner cuts at months.
+        """
+        if seen_s:
+            ordered = sorted(seen_s)
+            edges = {ordered[len(ordered) * index // pieces] for index in range(1, pieces)}
+            edges |= {ordered[0], ordered[-1] + 1}
+        else:
+            month = self._last.replace(day=1, hour=0, minute=0, second=0)
+            begins_s = max(self.lo_s, int(month.timestamp()))
+            width_s = self.hi_s - begins_s
+            edges = {begins_s + width_s * index // pieces for index in range(1, pieces)}
+        inner = sorted(edge for edge in edges if self.lo_s < edge < self.hi_s)
+        bounds = pairwise((self.lo_s, *inner, self.hi_s))
+        return tuple(Window(lo_s=lo_s, hi_s=hi_s) for lo_s, hi_s in bounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +114,12 @@ class Extent:
     def slice_id(self) -> str:
         base = f"{self.window.lo_s:010d}-{self.window.hi_s:010d}-{self.range.id}"
         return base if self.part is None else f"{base}-p{self.part:03d}"
+
+    def cut(self, pieces: int, seen_s: Sequence[int] = ()) -> tuple[Extent, ...]:
+        """Smaller ones that tile it; part of a second, or a second alone, stays as it is."""
+        if self.part is not None:
+            return (self,)
+        return tuple(replace(self, window=window) for window in self.window.cut(pieces, seen_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +227,16 @@ class Slice:
             sent_at_s=0.0,
             given_back=self.given_back + 1,
             run=None,
+        )
+
+    def cut(self, pieces: int, seen_s: Sequence[int] = ()) -> tuple[Slice, ...]:
+        """Smaller slices in the place of this one, which nobody has copied."""
+        self._must_be("cut", SliceState.COPYING)
+        extents = self.extent.cut(pieces, seen_s)
+        each = -(-self.documents_planned // len(extents))
+        return tuple(
+            Slice(migration=self.migration, extent=extent, documents_planned=each)
+            for extent in extents
         )
 
     def copied(self, staged: Staged) -> Slice:

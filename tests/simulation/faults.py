@@ -20,6 +20,7 @@ from shared.ports import Archive, Page, Query
 from tests.simulation.sources import FIRST_POSITION
 
 DEPTH_MAX = 2
+FUNCTION_TIMEOUT_S = 1_800.0  # host.json's functionTimeout
 CALLS_MAX = 300_000  # fifty times what a run usually needs: beyond, it goes round in circles
 TRACE_MAX = 80  # the last calls before a failure; the rest is replayed by the seed
 OPENED = {"archives.open": "archive", "sources.open": "source", "archive.writer": "writer"}
@@ -36,6 +37,8 @@ class Actor:
     name: str
     stood_still_s: float = 0.0
     """Since it last waited of its own accord."""
+    waited_s: float = 0.0
+    """Of its own accord, since it began."""
 
 
 class Crash(BaseException):
@@ -117,6 +120,18 @@ class Chaos:
         self._maybe_die(f"after {name}")
         if self.likely(self.lose, "lost reply"):
             raise TransientError(f"{name}: the reply was lost")
+
+    def waits(self, seconds: float) -> None:
+        """Whoever works longer than `functionTimeout` is killed by the host, wherever it is.
+
+        Time in which the whole machine stood still is not counted: its host slept as well.
+        """
+        for actor in self.actors[-1:]:
+            actor.waited_s += seconds
+            if actor.waited_s > FUNCTION_TIMEOUT_S:
+                self.dead = True
+                self.note("functionTimeout")
+                raise Crash("functionTimeout")
 
     def meanwhile(self, others: Callable[[], None] | None = None) -> None:
         """Whoever is at this call stands still, and others go on."""

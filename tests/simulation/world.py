@@ -94,6 +94,7 @@ class HostClock:
             raise Crash("waiting, long dead")
         self.true.wait(seconds)
         self.waited()
+        self.chaos.waits(seconds)
         if self.chaos.depth == 0 and self.chaos.likely(self.chaos.interleave, "interleave"):
             self.chaos.meanwhile()
         for actor in self.chaos.actors[-1:]:

@@ -56,7 +56,8 @@ def survey_tick(world: World, rate_ru_per_s: float = RATE_RU_PER_S) -> Allowance
         ranges=ledger.ranges("sim"),
         slices=(),
     )
-    allowance = Allowance(world.ports, source=SOURCE, rate_ru_per_s=rate_ru_per_s)
+    until_s = world.clock.now_s() + 15.0
+    allowance = Allowance(world.ports, source=SOURCE, rate_ru_per_s=rate_ru_per_s, until_s=until_s)
     try:
         Planning(world.ports).survey(plans, allowance)
     finally:

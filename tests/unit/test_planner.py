@@ -20,6 +20,7 @@ from shared.domain.planner import (
     cut_ids,
     month_end_s,
 )
+from shared.domain.sharing import Share
 from shared.domain.slices import Progress, RangePlan, Window
 from shared.ports import Change, Measured, Query
 from tests.unit.samples import JUNE_S, MAY_S, a_migration, a_plan, a_spec
@@ -201,7 +202,11 @@ def test_a_burst_before_a_quiet_month_is_planned_in_the_end() -> None:
             ports, source="sales/orders", rate_ru_per_s=1000.0, until_s=ports.clock.now_s() + 15.0
         )
         planned += Planning(ports).plan(
-            plans, Grant(), batch_documents=10, ahead=1, allowance=allowance
+            plans,
+            Grant(other_ranges_ru_per_s=100.0),
+            share=Share(migration=migration.name, ru_per_s=100.0, in_flight=1, batch_documents=10),
+            ahead=1,
+            allowance=allowance,
         )
         clock.advance(30)
     assert planned > 0

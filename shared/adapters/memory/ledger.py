@@ -109,6 +109,8 @@ class MemoryLedger:
             book = self._book(name)
             for target in change.slices:
                 _check_slice(book, target)
+            if change.cut is not None:
+                _check_slice(book, change.cut)
             for plan in change.ranges:
                 thing = f"range {plan.range.id} of migration {name}"
                 _check(book.ranges.get(plan.range.id), plan.version, thing)
@@ -120,6 +122,8 @@ class MemoryLedger:
 
     def _write(self, name: str, book: _Book, change: Change) -> None:
         version = self._next()
+        if change.cut is not None:
+            del book.open[change.cut.id]
         for target in change.slices:
             book.open.pop(target.id, None)
             place = book.done if target.state is SliceState.PROVEN else book.open
@@ -172,7 +176,7 @@ def _check_retiring(name: str, book: _Book, change: Change) -> None:
 
 def _check_bounds(name: str, change: Change) -> None:
     operations = len(change.ranges) + sum(
-        one is not None for one in (change.progress, change.retirement)
+        one is not None for one in (change.progress, change.retirement, change.cut)
     )
     ended = {t.id: t.state is SliceState.PROVEN for t in change.slices}
     ended |= {t.id: t.state is RemovalState.DONE for t in change.removals}
@@ -193,7 +197,9 @@ def _check_bounds(name: str, change: Change) -> None:
             "read comes with it; nothing was written — plan it with its retirement"
         )
     ids = [*ended, *(plan.range.id for plan in change.ranges)]
-    named = {target.migration for target in change.slices}
+    named = {
+        target.migration for target in (*change.slices, *((change.cut,) if change.cut else ()))
+    }
     named |= {plan.migration for plan in change.ranges}
     named |= {target.migration for target in change.removals}
     named |= {change.progress.migration} if change.progress else set()
@@ -208,7 +214,7 @@ def _check_bounds(name: str, change: Change) -> None:
 
 def _repeated(change: Change) -> bool:
     kinds = (
-        [target.id for target in change.slices],
+        [target.id for target in change.slices] + ([change.cut.id] if change.cut else []),
         [plan.range.id for plan in change.ranges],
         [target.id for target in change.removals],
     )
