@@ -64,6 +64,7 @@ def migration_apply(req: func.HttpRequest, context: func.Context) -> func.HttpRe
     name = req.route_params["name"]
 
     def call() -> faces.Answer:
+        faces.must_be_operator(req.headers, wiring.app().operator_key)
         text = faces.text_body(req.get_body())
         migration = wiring.app().operating.apply(text, name=name)
         return faces.shown(faces.migration_shown(migration), status=201)
@@ -149,6 +150,7 @@ def retirement_change(req: func.HttpRequest, context: func.Context) -> func.Http
     name = req.route_params["name"]
 
     def call() -> faces.Answer:
+        faces.must_be_operator(req.headers, wiring.app().operator_key)
         asked = faces.retirement_asked(faces.text_body(req.get_body()))
         changed = wiring.app().retirements.change(name, asked.action, asked.reasons)
         return faces.shown(faces.retirement_changed(changed), status=202)

@@ -29,7 +29,12 @@ from shared.terminal.remote import Remote
 
 FUNCTION_KEY = "sandbox-function-key"
 # As Azure has them: each opens one function, and the factory and the action group get no other.
-SINGLE_KEYS = {"alerts": "sandbox-key-of-alerts", "slice_validate": "sandbox-key-of-validating"}
+SINGLE_KEYS = {
+    "alerts": "sandbox-key-of-alerts",
+    "retirement_change": "sandbox-key-of-the-operator",
+    "slice_validate": "sandbox-key-of-validating",
+}
+OPERATOR_KEY = SINGLE_KEYS["retirement_change"]
 READY_WITHIN_S = 60.0
 COMMAND_WITHIN_S = 100.0
 POLL_S = 0.1
@@ -83,7 +88,7 @@ class FunctionApp:
         )
         wait_until("the function app is ready", ready.exists, within_s=READY_WITHIN_S, of=self)
         self.url = json.loads(ready.read_text())["url"]
-        self.remote = Remote(self.url, FUNCTION_KEY)
+        self.remote = Remote(self.url, FUNCTION_KEY, operator_key=OPERATOR_KEY)
 
     def settings(self) -> dict[str, str]:
         """The app settings in force."""
@@ -95,6 +100,7 @@ class FunctionApp:
             "EBB_METRIC_SETTLE_S": str(options.metric_settle_s),
             "EBB_SCRATCH_DIR": str(self._sandbox.processes.scratch_dir),
             "PYTHON_THREADPOOL_THREAD_COUNT": str(options.threads),
+            "EBB_OPERATOR_KEY": OPERATOR_KEY,
             **self._factory_settings(),
             **options.settings,
         }

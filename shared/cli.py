@@ -267,6 +267,11 @@ def _add(
     parser.add_argument("--json", action="store_true", help="print one JSON value")
     parser.add_argument("--url", default=os.environ.get("EBB_URL", "http://127.0.0.1:7071"))
     parser.add_argument("--key", default=os.environ.get("EBB_KEY", ""), help="function key")
+    parser.add_argument(
+        "--operator-key",
+        default=os.environ.get("EBB_OPERATOR_KEY", ""),
+        help="key of the function retirement_change, to apply and retire",
+    )
     return parser
 
 

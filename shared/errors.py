@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PROBLEM_MEDIA = "application/problem+json"  # of this app's own failures, and of no platform's
+OPERATOR_HEADER = "x-ebb-operator-key"
 
 
 class EbbError(Exception):

@@ -5,6 +5,7 @@ It knows statuses and shapes; the web framework and the application are elsewher
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ from shared.dashboard.page import page
 from shared.domain.retirement import Retirement
 from shared.domain.slices import Migration
 from shared.errors import (
+    OPERATOR_HEADER,
     PROBLEM_MEDIA,
     Conflict,
     Denied,
@@ -49,6 +51,16 @@ _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
     (TransientError, 503, "Try again"),
     (EbbError, 500, "Failed"),
 )
+
+
+def must_be_operator(headers: Mapping[str, str], operator_key: str) -> None:
+    """Denied unless the caller has the operator's key: any function key opens the route itself."""
+    given = headers.get(OPERATOR_HEADER) or ""
+    if operator_key and not hmac.compare_digest(given.encode(), operator_key.encode()):
+        raise Denied(
+            f"applying or retiring: {OPERATOR_HEADER} is not this app's EBB_OPERATOR_KEY; give "
+            "the key of the function retirement_change by EBB_OPERATOR_KEY"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

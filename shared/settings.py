@@ -231,6 +231,13 @@ SETTINGS: tuple[Setting, ...] = (
         read=_hosts,
     ),
     Setting(
+        name="EBB_OPERATOR_KEY",
+        meaning="Asked for beside a function key by applying and retiring; empty: nothing more is.",
+        default="",
+        read=_key,
+        is_secret=True,
+    ),
+    Setting(
         name="EBB_ALERT_ISSUER",
         meaning="Issuer of the Entra tokens that alerts must bring; empty: a function key is all.",
         default="",
@@ -326,6 +333,7 @@ class Settings:
     callback_url: str
     callback_key: str
     alert_key: str
+    operator_key: str
     callback_hosts: tuple[str, ...]
     alert_issuer: str
     alert_audience: str
@@ -377,6 +385,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         callback_url=found["EBB_CALLBACK_URL"],
         callback_key=found["EBB_CALLBACK_KEY"],
         alert_key=found["EBB_ALERT_KEY"],
+        operator_key=found["EBB_OPERATOR_KEY"],
         callback_hosts=found["EBB_CALLBACK_HOSTS"],
         alert_issuer=found["EBB_ALERT_ISSUER"],
         alert_audience=found["EBB_ALERT_AUDIENCE"],

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from azure.core.credentials import TokenCredential
@@ -88,6 +88,8 @@ class App:
     surveying: Surveying
     examining: Examining
     janitor: Janitor
+    operator_key: str = ""
+    """Asked for by what can take documents away from the business; empty: it is not."""
 
 
 _lock = threading.Lock()
@@ -107,7 +109,8 @@ def build(values: Mapping[str, str]) -> App:
     settings = read_settings(values)
     # The SDKs tell every request at INFO: thousands of lines a minute, with ids in their addresses.
     logging.getLogger("azure").setLevel(logging.WARNING)
-    return assemble(azure_ports(settings), settings.metric_settle_s)
+    made = assemble(azure_ports(settings), settings.metric_settle_s)
+    return replace(made, operator_key=settings.operator_key)
 
 
 def assemble(ports: Ports, metric_settle_s: float) -> App:

@@ -63,6 +63,7 @@ var settings = {
   EBB_CALLBACK_KEY: ''
   EBB_CALLBACK_HOSTS: ''
   EBB_ALERT_KEY: ''
+  EBB_OPERATOR_KEY: ''
   EBB_ALERT_ISSUER: alertTokenIssuer
   EBB_ALERT_AUDIENCE: alertTokenAudience
   EBB_ALERT_ROLE: 'ActionGroupsSecureWebhook'

@@ -25,6 +25,7 @@ locals {
     EBB_CALLBACK_KEY                          = ""
     EBB_CALLBACK_HOSTS                        = ""
     EBB_ALERT_KEY                             = ""
+    EBB_OPERATOR_KEY                          = ""
     EBB_ALERT_ISSUER                          = var.alert_token_issuer
     EBB_ALERT_AUDIENCE                        = var.alert_token_audience
     EBB_ALERT_ROLE                            = "ActionGroupsSecureWebhook"
@@ -98,7 +99,11 @@ resource "azurerm_function_app_flex_consumption" "ebb" {
   }
 
   lifecycle {
-    ignore_changes = [app_settings["EBB_ALERT_KEY"], app_settings["EBB_CALLBACK_KEY"]]
+    ignore_changes = [
+      app_settings["EBB_ALERT_KEY"],
+      app_settings["EBB_CALLBACK_KEY"],
+      app_settings["EBB_OPERATOR_KEY"],
+    ]
   }
 
   depends_on = [
@@ -156,8 +161,8 @@ resource "time_sleep" "restart" {
   depends_on = [azurerm_resource_group_template_deployment.settings]
 }
 
-# The keys of two functions: runs of the factory call slice_validate with one, and the doctor tries the way of alerts with the
-# other. Neither opens another route. ARM fetches them itself: kept in the app's settings, shown nowhere.
+# The keys of three functions: runs of the factory call slice_validate with one, the doctor tries the way of alerts with
+# another, and the third is asked for by applying and retiring, beside a key of the host. None opens another route. ARM fetches them itself: kept in the app's settings, shown nowhere.
 resource "azurerm_resource_group_template_deployment" "callback" {
   count               = var.fetch_function_key ? 1 : 0
   name                = "ebb-callback"
@@ -174,6 +179,7 @@ resource "azurerm_resource_group_template_deployment" "callback" {
       name       = "${azurerm_function_app_flex_consumption.ebb.name}/appsettings"
       properties = merge(local.written, {
         EBB_ALERT_KEY    = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/alerts', '2024-11-01').default]"
+        EBB_OPERATOR_KEY = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/retirement_change', '2024-11-01').default]"
         EBB_CALLBACK_KEY = "[listKeys('${azurerm_function_app_flex_consumption.ebb.id}/functions/slice_validate', '2024-11-01').default]"
       })
     }]

@@ -34,7 +34,7 @@ def hours(text: str) -> float:
 
 
 def _remote(options: argparse.Namespace) -> Remote:
-    return Remote(options.url, options.key)
+    return Remote(options.url, options.key, operator_key=options.operator_key)
 
 
 def apply(options: argparse.Namespace, terminal: Terminal) -> int:

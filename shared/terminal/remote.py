@@ -11,6 +11,8 @@ from email.message import Message
 from http import HTTPStatus
 from typing import Any
 
+from shared.errors import OPERATOR_HEADER, PROBLEM_MEDIA
+
 TIMEOUT_S = 60.0
 EXAMINING_TIMEOUT_S = 240.0  # the platform itself cuts an answer at 230 s
 _NO_ANSWER = (OSError, ValueError, http.client.HTTPException)
@@ -32,13 +34,14 @@ class Answered(Exception):
 class Remote:
     """The HTTP face of a running Ebb."""
 
-    def __init__(self, url: str, key: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, key: str, *, operator_key: str = "", timeout_s: float = TIMEOUT_S
+    ) -> None:
         if url and not url.startswith(("http://", "https://")):
             raise Unreachable(f"calling {url}: write an address with https://")
         self._url = url.rstrip("/")
-        self._key = key.strip()
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise Unreachable("the function key holds what no header can; give it by EBB_KEY again")
+        self._key = _key(key, "function key", "EBB_KEY")
+        self._operator_key = _key(operator_key, "operator's key", "EBB_OPERATOR_KEY")
         self._timeout_s = timeout_s
 
     def call(self, method: str, path: str, body: str | None = None) -> Any:
@@ -51,7 +54,11 @@ class Remote:
                 f"{self._url}/api/{path}",
                 method=method,
                 data=None if body is None else body.encode(),
-                headers={"x-functions-key": self._key, "content-type": "application/yaml"},
+                headers={
+                    "x-functions-key": self._key,
+                    "content-type": "application/yaml",
+                    **({OPERATOR_HEADER: self._operator_key} if self._operator_key else {}),
+                },
             )
             with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:  # noqa: S310
                 return json.load(answer), answer.headers
@@ -65,8 +72,16 @@ class Remote:
             ) from error
 
 
+def _key(key: str, what: str, setting: str) -> str:
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise Unreachable(f"the {what} holds what no header can; give it by {setting} again")
+    return key
+
+
 def _answered(error: urllib.error.HTTPError, url: str) -> Exception:
-    if error.code == HTTPStatus.UNAUTHORIZED:
+    is_ours = error.headers.get_content_type() == PROBLEM_MEDIA
+    if error.code == HTTPStatus.UNAUTHORIZED and not is_ours:
         return Unreachable(f"calling {url}: refused (401); give the function key by EBB_KEY")
     try:
         body = json.loads(error.read())

@@ -17,7 +17,12 @@ from shared.terminal.remote import EXAMINING_TIMEOUT_S, Remote
 
 def retire(options: argparse.Namespace, terminal: Terminal) -> int:
     """Without a verb nothing is changed; exit code 1 when something stands against it."""
-    remote = Remote(options.url, options.key, timeout_s=EXAMINING_TIMEOUT_S)
+    remote = Remote(
+        options.url,
+        options.key,
+        operator_key=options.operator_key,
+        timeout_s=EXAMINING_TIMEOUT_S,
+    )
     path = f"migrations/{urllib.parse.quote(options.name, safe='')}/retirement"
     if options.action is None:
         found = remote.call("GET", path)

@@ -173,13 +173,13 @@ def test_no_parameter_or_output_is_a_secret(path: Path) -> None:
 
 
 def test_keys_are_fetched_only_where_they_are_used() -> None:
-    """Keys of two functions go to the action group and to the app's settings, and nowhere else."""
+    """Keys of three functions go to the action group and the app's settings, nowhere else."""
     places = {path.name: text(path).count("listKeys(") for path in (*BICEP, *TERRAFORM)}
     assert {name: count for name, count in places.items() if count} == {
         "alerts.bicep": 1,
-        "callback.bicep": 2,
+        "callback.bicep": 3,
         "alerts.tf": 1,
-        "app.tf": 2,
+        "app.tf": 3,
     }
 
 
@@ -188,17 +188,21 @@ def test_no_key_that_opens_every_route_is_fetched(path: Path) -> None:
     """A Reader of the resource group sees the action group's key: it must open alerts alone."""
     assert "/host/default" not in text(path)
     functions = re.findall(r"/functions/(\w+)'", text(path))
-    assert set(functions) <= {"alerts", "slice_validate"}
+    assert set(functions) <= {"alerts", "retirement_change", "slice_validate"}
     assert len(functions) == text(path).count("listKeys(")
 
 
 def test_each_fetched_key_belongs_to_the_function_that_is_called_with_it() -> None:
     """A receiver with another function's key would be answered 401 for each alert."""
     named = re.findall(r"def (\w+)\(req:", text(INFRA.parent / "function_app.py"))
-    assert {"alerts", "slice_validate"} <= set(named)
+    assert {"alerts", "retirement_change", "slice_validate"} <= set(named)
     for path in (INFRA / "modules" / "callback.bicep", INFRA / "terraform" / "app.tf"):
         given = dict(re.findall(r"(EBB_\w+_KEY) *[:=].*/functions/(\w+)'", text(path)))
-        assert given == {"EBB_ALERT_KEY": "alerts", "EBB_CALLBACK_KEY": "slice_validate"}
+        assert given == {
+            "EBB_ALERT_KEY": "alerts",
+            "EBB_CALLBACK_KEY": "slice_validate",
+            "EBB_OPERATOR_KEY": "retirement_change",
+        }
     for path in (INFRA / "modules" / "alerts.bicep", INFRA / "terraform" / "alerts.tf"):
         assert re.search(r"/api/alerts\?code=.*/functions/alerts'", text(path))
 

@@ -105,7 +105,7 @@ def test_the_sample_has_every_setting_but_secrets() -> None:
     """Who tries Ebb locally sees each name, and the sample opens nothing."""
     sample = json.loads(text(HOUSE / "local.settings.sample.json"))["Values"]
     assert sorted({setting.name for setting in SETTINGS} - set(sample)) == []
-    assert sample["EBB_CALLBACK_KEY"] == sample["EBB_ALERT_KEY"] == ""
+    assert sample["EBB_CALLBACK_KEY"] == sample["EBB_ALERT_KEY"] == sample["EBB_OPERATOR_KEY"] == ""
 
 
 def test_every_choice_of_the_host_is_explained() -> None:
