@@ -30,6 +30,7 @@ def removed(ports: Ports, name: str, keys: Mapping[Key, Pointer]) -> list[Key]:
     """Remove as a retirement does: the pointer first, then the very version, else withdrawn."""
     spec = parse_spec(ports.ledger.migration(name).spec_text)
     source = ports.sources.open(spec.source.database, spec.source.container)
+    ports.pointers.begin(spec.source.name, 0.0)
     stand = ports.pointers.put(spec.source.name, keys)
     gone = []
     for key in sorted(stand):

@@ -166,6 +166,7 @@ class GatedPointers(MemoryPointers):
 
     def __init__(self, gate: Callable[[], None]) -> None:
         super().__init__()
+        self.begun[SOURCE] = 0.0
         self._gate = gate
 
     def find(self, source: str, key: Key) -> Pointer | None:
