@@ -41,6 +41,11 @@ class Gate:
         )
 
 
+def is_token(headers: Mapping[str, str]) -> bool:
+    """Whether a request comes with a token, which stands for data roles, and not with the key."""
+    return unquote(headers.get("authorization", "")).startswith("type=aad")
+
+
 def key_signature(key: str, method: str, raw_path: str, date: str) -> str:
     """Sign a request as Cosmos DB documents it for account keys."""
     segments = [unquote(part) for part in raw_path.partition("?")[0].split("/") if part]

@@ -15,7 +15,7 @@ from yarl import URL
 
 from sandbox.cosmos import charges
 from sandbox.cosmos.account import Account
-from sandbox.cosmos.authorization import Gate
+from sandbox.cosmos.authorization import Gate, is_token
 from sandbox.cosmos.bounds import fault_of
 from sandbox.cosmos.faults import FaultRule
 from sandbox.cosmos.operations import Operation, is_query, operation_of, origin_of
@@ -33,6 +33,7 @@ _CROSS_PARTITION_NOT_SERVABLE = "1004"
 _RU_RATE_TOO_LARGE = "3200"
 _KEY_FULL = "1014"
 _NO_ROLE = "5301"
+_NOT_BY_TOKEN = "5300"
 _OWNER_NOT_FOUND = "1003"
 _WHOLE_DOCUMENTS = frozenset({"Create", "Upsert", "Replace"})
 _OK, _NO_CONTENT, _NOT_MODIFIED, _BAD_REQUEST = 200, 204, 304, 400
@@ -323,6 +324,14 @@ class MeteredProxy:
     async def _metadata(
         self, request: web.Request, operation: Operation, body: bytes
     ) -> web.StreamResponse:
+        reads = request.method == "GET" or is_query(request.method, request.headers)
+        if operation.kind == "metadata" and not reads and is_token(request.headers):
+            raise Refusal(
+                403,
+                f"The given request [{request.method} {request.path}] cannot be authorized by AAD "
+                "token in data plane.",
+                substatus=_NOT_BY_TOKEN,
+            )
         if operation.kind == "account":
             return web.json_response(
                 account_facts(f"https://{request.host}/"), headers=_common(0.0)

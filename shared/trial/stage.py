@@ -198,6 +198,7 @@ class Stage:
             roles=lambda: self.management.roles_of(principal()),
             write_and_remove=write_and_remove,
             write_regions=(self.facts.write_regions, self._write_regions),
+            make_database=self._make_by_token,
             connect=lambda address: clients.cosmos_client(
                 address,
                 self.credential,
@@ -205,6 +206,11 @@ class Stage:
                 ca_file=self.place.ca_file,
             ),
         )
+
+    def _make_by_token(self) -> None:
+        name = f"{self.database}-by-token"
+        self.belongings.note(f"the database {name}", partial(self.management.remove_database, name))
+        self._client(CosmosTransport(self.purse)).create_database(name)
 
     def _write_regions(self) -> int:
         account = self._client(CosmosTransport(self.purse)).get_database_account()

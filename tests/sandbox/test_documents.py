@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from azure.cosmos import ContainerProxy, PartitionKey
+from azure.cosmos import ContainerProxy, CosmosClient, PartitionKey
 from azure.cosmos.exceptions import CosmosHttpResponseError
+from azure.identity import DefaultAzureCredential
 
 from sandbox.cosmos.bounds import fault_of
 from sandbox.stage import Sandbox
@@ -76,6 +78,35 @@ def test_a_document_too_deep_or_with_a_bad_id_is_refused(sandbox: Sandbox) -> No
             container.create_item(document)
         assert refused.value.status_code == 400
     assert _ids(container) == []
+
+
+@pytest.mark.node
+def test_a_token_makes_and_removes_no_database_and_no_container(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data roles have no right for it: 403 with substatus 5300; documents and metadata are open."""
+    by_key = _made(sandbox)
+    for name, value in sandbox.identity_settings().items():
+        monkeypatch.setenv(name, value)
+    client = CosmosClient(
+        sandbox.cosmos_endpoint,
+        DefaultAzureCredential(),
+        connection_verify=str(sandbox.ca_file),
+    )
+    database = client.get_database_client("documents")
+    by_token = database.get_container_client(by_key.id)
+    by_token.create_item({"id": "a", "pk": "p"})
+    assert by_token.read()["id"] == by_key.id
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: client.create_database("more"),
+        lambda: database.create_container("more", PartitionKey("/pk")),
+        lambda: database.delete_container(by_key.id),
+    )
+    for change in changes:
+        with pytest.raises(CosmosHttpResponseError) as refused:
+            change()
+        assert (refused.value.status_code, refused.value.sub_status) == (403, 5300)
+    assert _ids(by_key) == ["a"]
 
 
 def test_depth_counts_no_bracket_inside_of_a_text() -> None:

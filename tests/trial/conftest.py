@@ -61,8 +61,9 @@ def trial(place: Place, credential: DefaultAzureCredential) -> Trial:
 
 
 @pytest.fixture
-def begin(sandbox: Sandbox) -> Begin:
-    """Start `ebb trial` as people do, in a process of its own."""
+def begin(sandbox: Sandbox) -> Iterator[Begin]:
+    """Start `ebb trial` as people do, in a process of its own, which never outlives the test."""
+    begun: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         environment = {
@@ -76,7 +77,7 @@ def begin(sandbox: Sandbox) -> Begin:
             "PYTHONWARNINGS": "ignore",
         }
         command = [sys.executable, "-m", "shared.cli", "trial", "--cosmos", sandbox.resource_id]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *arguments],
             cwd=HOUSE,
             env=environment,
@@ -84,5 +85,10 @@ def begin(sandbox: Sandbox) -> Begin:
             stderr=subprocess.PIPE,
             text=True,
         )
+        begun.append(process)
+        return process
 
-    return start
+    yield start
+    for process in begun:
+        with process:
+            process.kill()

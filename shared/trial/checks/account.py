@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
+from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from shared.domain.notices import LOOPBACK
 from shared.trial.findings import Finding, judged, skipped
@@ -26,6 +27,8 @@ class Entry:
     """How many there are, and how many the account's own document lists."""
     write_and_remove: Callable[[], None]
     """Creates, replaces and deletes one document."""
+    make_database: Callable[[], object]
+    """Tries to make a database with a data role."""
     connect: Callable[[str], object]
     """Opens a client for another address."""
 
@@ -38,6 +41,16 @@ def contributor(entry: Entry) -> Finding:
         return skipped(f"this identity's data roles are: {held}; it needs Data Contributor alone")
     entry.write_and_remove()
     return judged(expected="create, replace and delete succeed", seen="they succeeded", holds=True)
+
+
+def no_management(entry: Entry) -> Finding:
+    """A token makes no database in the data plane, whatever its roles: 403 with substatus 5300."""
+    try:
+        entry.make_database()
+    except CosmosHttpResponseError as error:
+        seen = f"{error.status_code}/{error.sub_status or 0}"
+        return judged(expected="403/5300", seen=seen, holds=seen == "403/5300")
+    return judged(expected="403/5300", seen="a database", holds=False)
 
 
 def write_regions(entry: Entry) -> Finding:
@@ -70,5 +83,6 @@ def verified(entry: Entry) -> Finding:
 CHECKS: Mapping[str, Callable[[Entry], Finding]] = {
     "cosmos.contributor-role": contributor,
     "cosmos.tls": verified,
+    "cosmos.no-management-by-token": no_management,
     "cosmos.write-regions": write_regions,
 }
