@@ -63,9 +63,15 @@ class AdminClient:
         lag_s: float | None = None,
         loss_share: float | None = None,
         refusals: Mapping[str, int] | None = None,
+        idle_minutes_have_points: bool | None = None,
     ) -> None:
         """Change how late metrics are, how many are lost, and which meet an HTTP status."""
-        given = {"lag_s": lag_s, "loss_share": loss_share, "refusals": refusals}
+        given = {
+            "lag_s": lag_s,
+            "loss_share": loss_share,
+            "refusals": refusals,
+            "idle_minutes_have_points": idle_minutes_have_points,
+        }
         self._object(
             "PUT", "/monitor", {name: value for name, value in given.items() if value is not None}
         )

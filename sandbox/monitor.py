@@ -192,6 +192,8 @@ def _by_cell(account: Account, query: MetricsQuery, horizon_s: float, name: str)
         groups[()] = {}
 
     def value(tallies: dict[int, Tally], start_s: int) -> Data:
+        if start_s not in tallies and not account.delay.idle_minutes_have_points:
+            return {}
         tally = tallies.get(start_s, Tally())
         return _tally_values(
             tally, by_ru=name == "TotalRequestUnits", aggregations=query.aggregations

@@ -32,6 +32,8 @@ class MonitorDelay:
     lag_s: float = 60.0
     loss_share: float = 0.0
     seed: int = 0
+    # Whether a minute without any request is told as 0, or not at all.
+    idle_minutes_have_points: bool = False
     # Metric -> the HTTP status that it is answered with.
     refusals: dict[str, int] = field(default_factory=dict)
 

@@ -12,6 +12,12 @@ Fault = Literal[
     "status_403",
     "partition_key_full",
     "status_503",
+    # A replica that lags behind the session, a document that others write, a partition that moved.
+    "status_404_1002",
+    "status_449",
+    "status_410_1002",
+    # Of a write with a condition, as if somebody had just written.
+    "status_412",
     "reset",
     "slow",
     "truncated_body",
@@ -23,6 +29,7 @@ Fault = Literal[
 Kind = Literal["query", "count", "read", "write", "any", "metadata"]
 # Faults that only make sense for the pages of a query.
 _PAGE_FAULTS = frozenset({"throttle_first_page", "empty_page_with_continuation"})
+_WRITE_FAULTS = frozenset({"status_412"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,5 +112,7 @@ def _matches(rule: FaultRule, *, origin: str, kind: str, first_page: bool) -> bo
     if rule.origin not in (None, origin) or rule.kind not in kinds:
         return False
     if rule.fault in _PAGE_FAULTS and kind not in ("query", "count"):
+        return False
+    if rule.fault in _WRITE_FAULTS and kind != "write":
         return False
     return first_page or rule.fault != "throttle_first_page"

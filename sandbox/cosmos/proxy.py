@@ -199,8 +199,8 @@ class MeteredProxy:
             )
         if fault.fault == "partition_key_full":
             raise Refusal(403, "Partition key reached maximum size of 20 GB", substatus=_KEY_FULL)
-        if fault.fault == "status_503":
-            raise _unavailable()
+        if fault.fault in _PASSING:
+            raise _passing(fault.fault)
         if fault.fault == "empty_page_with_continuation":
             token = request.headers.get("x-ms-continuation", RESTART)
             headers = {
@@ -493,8 +493,19 @@ def _refused(refusal: Refusal) -> web.Response:
     )
 
 
-def _unavailable() -> Refusal:
-    return Refusal(503, "Service is currently unavailable, please retry after a while.")
+_PASSING: Mapping[str, tuple[int, str, str]] = {
+    "status_503": (503, "", "Service is currently unavailable, please retry after a while."),
+    "status_404_1002": (404, "1002", "The read session is not available for the input session."),
+    "status_449": (449, "", "Conflicting request to resource has been attempted. Retry."),
+    "status_410_1002": (410, "1002", "The requested resource is no longer available here."),
+    "status_412": (412, "", "One of the specified pre-condition is not met."),
+}
+
+
+def _passing(fault: str) -> Refusal:
+    """An answer that another try may not meet."""
+    status, substatus, message = _PASSING[fault]
+    return Refusal(status, message, substatus=substatus)
 
 
 async def _after(
@@ -504,7 +515,7 @@ async def _after(
     if fault.fault == "truncated_body":
         return await _truncated(request, response, backed.body)
     if fault.fault == "late_503":
-        raise _unavailable()
+        raise _passing("status_503")
     if fault.fault == "lost_reply":
         _cut(request)
         raise ConnectionResetError

@@ -10,6 +10,7 @@ from azure.cosmos.exceptions import CosmosHttpResponseError
 
 from shared.errors import EbbError, NotFound, PermanentError, Throttled, TransientError
 
+REPLICA_BEHIND = 1002  # substatus of a 404
 RETRY_AFTER_DEFAULT_S = 1.0
 CHARGE = "x-ms-request-charge"
 CONTINUATION = "x-ms-continuation"
@@ -56,6 +57,11 @@ def _meaning(doing: str, error: CosmosHttpResponseError) -> EbbError:
         after_ms = headers.get("x-ms-retry-after-ms")
         after_s = float(after_ms) / 1000 if after_ms else RETRY_AFTER_DEFAULT_S
         return Throttled(f"{doing}: the partition is full (429)", retry_after_s=after_s)
+    if status == 404 and error.sub_status == REPLICA_BEHIND:  # noqa: PLR2004
+        return TransientError(
+            f"{doing}: a replica is behind the session (404, substatus 1002); nothing is known to "
+            "be missing, it will be tried again"
+        )
     if status == 404:  # noqa: PLR2004
         return NotFound(
             f"{doing}: not found (404); check the names of account, database and container"

@@ -58,7 +58,9 @@ def as_it_was(serverless: Sandbox) -> Iterator[None]:
     """Whatever a test did to limits, delays and the past is over after it."""
     yield
     serverless.admin.set_limit(5_000)
-    serverless.admin.set_monitor(lag_s=0, loss_share=0.0, refusals={})
+    serverless.admin.set_monitor(
+        lag_s=0, loss_share=0.0, refusals={}, idle_minutes_have_points=False
+    )
     serverless.admin.set_logs(lag_s=0, is_partial=False)
     serverless.admin.tell_history(SERVERLESS.history)
 
@@ -119,6 +121,23 @@ def test_minutes_have_totals_answers_and_heat(
     assert minute.total_ru == pytest.approx(1_200 * 60)
     assert (minute.requests, minute.throttled) == (12 * 3 * 60, 0)
     assert minute.heat == pytest.approx(dict.fromkeys(ALL, 0.02))
+
+
+def test_an_idle_minute_is_not_told_at_all(
+    serverless: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor taken for one in which nothing was used; an account that tells 0 is believed."""
+    _, now_s = whole_minutes()
+    before_s = now_s - 3_600  # the container's life began twenty minutes ago
+    asked = monitor(serverless, monkeypatch)
+
+    def told() -> list[float]:
+        minutes = asked.minutes("appdb", "o'brien", since_s=before_s, until_s=now_s - 600)
+        return [minutes[at].total_ru for at in sorted(minutes) if at < before_s + 1_200]
+
+    assert told() == []
+    serverless.admin.set_monitor(idle_minutes_have_points=True)
+    assert told() == [0.0] * 20
 
 
 def test_another_container_is_not_counted(

@@ -430,6 +430,47 @@ def test_the_partition_key_is_told_as_it_was_declared(house: House) -> None:
     assert house.source.partition_key_paths() == ("/pk",)
 
 
+@pytest.mark.node
+@pytest.mark.parametrize("fault", ["status_404_1002", "status_449", "status_410_1002"])
+def test_an_answer_that_will_pass_is_never_taken_for_missing(
+    cosmos: CosmosHouse, fault: Fault
+) -> None:
+    """A lagging replica, a busy document and a partition that moved: asked again, and right."""
+    cosmos.fill(some(6))
+    source, admin = cosmos.source, cosmos.sandbox.admin
+    query = over(source)[0]
+    questions: list[Callable[[], Any]] = [
+        lambda: source.count(query),
+        lambda: source.earliest_s(query),
+        lambda: source.documents(query, continuation=None, limit=100),
+        lambda: source.identities(query, continuation=None, limit=100, paths=("/pk",)),
+        lambda: source.find(key_to("doc-01")),
+    ]
+    right = [ask() for ask in questions]
+    for ask, answer in zip(questions, right, strict=True):
+        admin.add_fault(fault, origin="ebb", times=None)
+        with pytest.raises(TransientError):
+            ask()
+        admin.clear_faults()
+        assert ask() == answer
+
+
+@pytest.mark.node
+def test_a_412_out_of_nowhere_writes_nothing(cosmos: CosmosHouse) -> None:
+    """It is an answer like any other 412; the document is as it was."""
+    cosmos.fill(some(2))
+    source, admin, key = cosmos.source, cosmos.sandbox.admin, key_to("doc-01")
+    before = source.find(key).document
+    etag = etag_of(source, "doc-01")
+    admin.add_fault("status_412", origin="ebb", times=2)
+    try:
+        assert source.remove(key, etag=etag).fate is Fate.CHANGED
+        assert source.replace(key, with_key("doc-01"), etag=etag).fate is Fate.CHANGED
+    finally:
+        admin.clear_faults()
+    assert source.find(key).document == before
+
+
 def key_to(document_id: str) -> Key:
     return json.dumps([key_of(document_id)]), document_id
 

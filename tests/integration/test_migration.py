@@ -130,9 +130,13 @@ FAULTS: tuple[Fault, ...] = (
     "status_503",
     "reset",
     "truncated_body",
+    "status_404_1002",
+    "status_449",
+    "status_410_1002",
 )
 
 
+@pytest.mark.timeout(300)  # four times seven faults, each of them waited out
 def test_faults_of_the_source_lose_nothing(
     app: FunctionApp, new_place: Callable[[SeedPlan], Place], tmp_path: Path
 ) -> None:
