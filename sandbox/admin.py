@@ -53,6 +53,10 @@ class AdminClient:
         """Give every partition, or one, so many RU/s from now on."""
         self._object("PUT", "/limits", {"ru_per_s": ru_per_s, "partition": partition})
 
+    def set_write_regions(self, *names: str) -> None:
+        """Let the account take writes in these regions from now on."""
+        self._object("PUT", "/regions", {"write": list(names)})
+
     def set_tariff(self, *, ru_per_300_kb: float) -> None:
         """Change what a 300 KB point read costs."""
         self._object("PUT", "/tariff", {"ru_per_300_kb": ru_per_300_kb})

@@ -63,6 +63,8 @@ class Account:
     is_provisioned: bool = False
     # Whether the first number of several pages in each container meets a 429 behind its first page.
     throttles_numbers_midway: bool = True
+    # Where it takes writes; with several the business may write past Ebb's region.
+    write_regions: tuple[str, ...] = ("Sandbox",)
     logs: Workspace = field(default_factory=Workspace)
     faults: FaultBoard = field(default_factory=FaultBoard)
     series: TrafficSeries = field(default_factory=TrafficSeries)

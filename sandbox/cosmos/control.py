@@ -24,6 +24,7 @@ def control_app(account: Account, door: FactoryDoor) -> web.Application:
     app.router.add_put("/limits", control.limits)
     app.router.add_put("/tariff", control.tariff)
     app.router.add_put("/monitor", control.monitor)
+    app.router.add_put("/regions", control.regions)
     app.router.add_put("/logs", control.logs)
     app.router.add_get("/series", control.series)
     app.router.add_get("/totals", control.totals)
@@ -67,6 +68,10 @@ class _Control:
 
     async def tariff(self, request: web.Request) -> web.Response:
         self._account.tariff = Tariff(**await request.json())
+        return await self.state(request)
+
+    async def regions(self, request: web.Request) -> web.Response:
+        self._account.write_regions = tuple((await request.json())["write"])
         return await self.state(request)
 
     async def monitor(self, request: web.Request) -> web.Response:

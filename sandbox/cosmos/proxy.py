@@ -5,7 +5,7 @@ import json
 import math
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -334,7 +334,8 @@ class MeteredProxy:
             )
         if operation.kind == "account":
             return web.json_response(
-                account_facts(f"https://{request.host}/"), headers=_common(0.0)
+                account_facts(f"https://{request.host}/", self._account.write_regions),
+                headers=_common(0.0),
             )
         if operation.kind == "pkranges":
             return await self._key_ranges(request, operation)
@@ -423,9 +424,9 @@ class MeteredProxy:
             return Backed(status=answer.status, headers=answer.headers, body=await answer.read())
 
 
-def account_facts(endpoint: str) -> dict[str, Any]:
-    """Return the account's description, whose only location is the endpoint itself."""
-    location = [{"name": "Sandbox", "databaseAccountEndpoint": endpoint}]
+def account_facts(endpoint: str, regions: Sequence[str]) -> dict[str, Any]:
+    """Return the account's description; each of its locations is the endpoint itself."""
+    locations = [{"name": each, "databaseAccountEndpoint": endpoint} for each in regions]
     return {
         "_self": "",
         "id": "sandbox",
@@ -433,9 +434,9 @@ def account_facts(endpoint: str) -> dict[str, Any]:
         "media": "//media/",
         "addresses": "//addresses/",
         "_dbs": "//dbs/",
-        "writableLocations": location,
-        "readableLocations": location,
-        "enableMultipleWriteLocations": False,
+        "writableLocations": locations,
+        "readableLocations": locations,
+        "enableMultipleWriteLocations": len(locations) > 1,
         "continuousBackupEnabled": False,
         "userReplicationPolicy": {
             "asyncReplication": False,

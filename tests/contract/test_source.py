@@ -721,3 +721,24 @@ def test_a_full_partition_key_is_told_from_a_missing_role(cosmos: CosmosHouse) -
     finally:
         admin.clear_faults()
     assert "role" not in str(caught.value)
+
+
+@pytest.mark.node
+def test_write_regions_are_asked_anew(cosmos: CosmosHouse) -> None:
+    """A region that was added a moment ago is told by a client that has been connected for long."""
+    cosmos.fill(some(1))
+    admin = cosmos.sandbox.admin
+    assert cosmos.sources.write_regions() == ("Sandbox",)
+    admin.set_write_regions("West", "East")
+    try:
+        assert cosmos.sources.write_regions() == ("East", "West")
+        assert cosmos.source.find(key_to("doc-00")).document is not None
+    finally:
+        admin.set_write_regions("Sandbox")
+    assert cosmos.sources.write_regions() == ("Sandbox",)
+
+
+@pytest.mark.node
+def test_a_container_without_a_time_to_live_says_so(cosmos: CosmosHouse) -> None:
+    """None is not zero, and not -1."""
+    assert cosmos.source.default_ttl_s() is None
