@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
@@ -44,6 +44,13 @@ _MIGRATION = TypeAdapter(Migration)
 _PROGRESS: TypeAdapter[Progress | None] = TypeAdapter(Progress | None)
 _SLICES = TypeAdapter(tuple[Slice, ...])
 _VERSION = {"version"}
+ACCOUNT = "bench"
+
+
+class Unread:
+    """Names the account of what is validated, and opens nothing of it."""
+
+    account = ACCOUNT
 
 
 def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
@@ -67,7 +74,7 @@ def ports_over(folder: Path, *, sources: Sources | None = None) -> Ports:
         history=nothing,
         lease=MemoryLease(clock),
         mail=MemoryMail(clock),
-        sources=sources or nothing,
+        sources=sources or cast("Sources", Unread()),
         archives=DirectoryArchives(folder),
         table_format=ParquetFormat(),
         scratch=TempScratch(scratch),

@@ -14,7 +14,7 @@ from typing import Any, cast
 from bench.children import Job, child_main
 from bench.documents import DATABASE, KEY_PATH
 from bench.errors import BenchError
-from bench.validate_ports import ARCHIVE, PREFIX, ports_over, told
+from bench.validate_ports import ACCOUNT, ARCHIVE, PREFIX, ports_over, told
 from sandbox.seeding import SeedDocument, SeedPlan, seed_documents
 from shared.application.bundle import Ports
 from shared.application.copying import Copying
@@ -34,7 +34,6 @@ from shared.domain.spec import MigrationSpec, spec_from, spec_text
 from shared.ports import Change, Measured, Page, Query, Sources
 
 NAME = "bench-validate"
-ACCOUNT = "bench"
 CONTAINER = "invoices"
 MAY_S = 1_746_057_600  # 2025-05-01, when the documents were last written
 SLICE_S = 3_600
@@ -49,6 +48,8 @@ class Dealer:
 
     It answers what copying asks while every count is right, and nothing else.
     """
+
+    account = ACCOUNT
 
     def __init__(self, documents: Iterator[SeedDocument], slice_documents: int) -> None:
         self._documents = documents

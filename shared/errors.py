@@ -38,6 +38,10 @@ class Conflict(TransientError):
     """A conditional write found that someone else had written first; read again and decide anew."""
 
 
+class OtherVersion(TransientError):
+    """A later Ebb wrote this; whoever does not know it writes nothing over it, and holds."""
+
+
 class PermanentError(EbbError):
     """Will fail the same way when tried again; a person or a change of input is needed."""
 
@@ -52,6 +56,10 @@ class WrongState(PermanentError):
 
 class Refused(PermanentError):
     """The request would break a promise, so nothing was done."""
+
+
+class OtherAccount(PermanentError):
+    """The spec or the state belongs to another account than this Ebb serves."""
 
 
 class Denied(PermanentError):

@@ -28,6 +28,7 @@ from shared.errors import (
     Fault,
     Invalid,
     NotFound,
+    OtherVersion,
     Refused,
     TransientError,
     WrongState,
@@ -48,6 +49,7 @@ _STATUS: tuple[tuple[type[EbbError], int, str], ...] = (
     (Refused, 409, "Refused"),
     (Denied, 401, "Not allowed"),
     (Conflict, 409, "Changed meanwhile"),
+    (OtherVersion, 503, "Another version is at work"),
     (TransientError, 503, "Try again"),
     (EbbError, 500, "Failed"),
 )

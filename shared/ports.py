@@ -350,6 +350,14 @@ class Ledger(Protocol):
     depend on how many slices are done.
     """
 
+    def account(self) -> str | None:
+        """The account whose state this is; None while nobody claimed it."""
+        ...
+
+    def put_account(self, account: str) -> None:
+        """Once; Conflict when it is there already."""
+        ...
+
     def migrations(self) -> tuple[Migration, ...]: ...
 
     def migration(self, name: str) -> Migration: ...
@@ -479,6 +487,8 @@ class IncidentKind(StrEnum):
     RUN = "run"
     UNTOLD = "untold"
     ALERT = "alert"
+    VERSION = "version"
+    ACCOUNT = "account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -370,6 +370,7 @@ def read_settings(values: Mapping[str, str]) -> Settings:
     if found["EBB_ALERT_ISSUER"] and not found["EBB_ALERT_AUDIENCE"]:
         advice = "set the application id that the secure webhook asks tokens for"
         faults.append(Fault(path="EBB_ALERT_AUDIENCE", seen="it is missing", advice=advice))
+    _check_one_account(found["EBB_COSMOS_ENDPOINT"], found["EBB_COSMOS_RESOURCE_ID"], faults)
     webhooks = _webhooks(found, faults)
     if faults:
         raise Invalid("the app's settings", tuple(faults))
@@ -397,6 +398,16 @@ def read_settings(values: Mapping[str, str]) -> Settings:
         runbook_url=found["EBB_RUNBOOK_URL"],
         insights=found["APPLICATIONINSIGHTS_CONNECTION_STRING"],
     )
+
+
+def _check_one_account(endpoint: str | None, resource_id: str | None, faults: list[Fault]) -> None:
+    """Else the governor would read one account's use, and spend another's."""
+    host = urlsplit(endpoint or "").hostname or ""
+    label, account = host.split(".")[0], (resource_id or "").rsplit("/", maxsplit=1)[-1].lower()
+    if host and account and host not in LOOPBACK and label != account:
+        advice = f"the resource id is that of {account!r}; write the endpoint of the same account"
+        seen = f"it is of the account {label!r}"
+        faults.append(Fault(path="EBB_COSMOS_ENDPOINT", seen=seen, advice=advice))
 
 
 def _webhooks(found: Mapping[str, Any], faults: list[Fault]) -> dict[str, Webhook]:

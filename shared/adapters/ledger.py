@@ -24,6 +24,7 @@ from shared.ports import Change
 T = TypeVar("T")
 
 _REGISTRY = "~migrations"  # no migration's partition: key() spells "~" otherwise
+_ACCOUNT = "~account"  # no migration's either
 _PROGRESS = "progress"
 _RETIREMENT = "retirement"
 _WINDOW_CHARS = len("0000000000-0000000000")
@@ -32,6 +33,15 @@ _WINDOW_CHARS = len("0000000000-0000000000")
 class TableLedger:
     def __init__(self, tables: TableServiceClient, table: str = "ebbledger") -> None:
         self._table = Table(tables, table)
+
+    def account(self) -> str | None:
+        row = self._table.get(_ACCOUNT, _ACCOUNT, thing="the account of the state")
+        return None if row is None else str(row.properties["account"])
+
+    def put_account(self, account: str) -> None:
+        thing = "the account of the state"
+        write = stored(_ACCOUNT, thing, {"account": account}, "")
+        self._table.submit(_ACCOUNT, [write], thing=thing)
 
     def migrations(self) -> tuple[Migration, ...]:
         rows = self._table.between(_REGISTRY, "!", "~", thing="the migrations")

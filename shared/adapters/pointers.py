@@ -198,11 +198,9 @@ def _write(place: _Place, pointer: Pointer, version: str, thing: str) -> Write:
 
 
 def _properties(pointer: Pointer, thing: str) -> dict[str, Any]:
-    """The digest as bytes, a quarter of its text; no mark where there is none to see."""
+    """The digest as bytes, a quarter of its text."""
     properties = packed(pointer, thing=thing)
     properties["sha256"] = bytes.fromhex(pointer.sha256)
-    if not pointer.deleted:
-        del properties["deleted"]
     return properties
 
 

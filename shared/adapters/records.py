@@ -7,7 +7,7 @@ anything nested becomes one property of JSON whose name ends in `_json`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,12 +15,13 @@ from azure.data.tables import EdmType, EntityProperty
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from shared.errors import PermanentError
+from shared.domain.version import FIELD
+from shared.errors import OtherVersion, PermanentError
 
 PROPERTY_CHARS_MAX = 32 * 1024  # what a string property of a table holds, in UTF-16 units
 _INT64_MAX = 2**63 - 1
 _JSON = "_json"
-_KEYS = frozenset({"PartitionKey", "RowKey"})
+_KEYS = frozenset({"PartitionKey", "RowKey", FIELD})
 
 T = TypeVar("T")
 
@@ -35,10 +36,13 @@ def _built(kind: Any) -> TypeAdapter[Any]:
 
 
 def packed(record: Any, *, thing: str) -> dict[str, Any]:
-    """The record's fields as properties, without its version: that is the entity's own."""
+    """The record's fields as properties, without its version: that is the entity's own.
+
+    A field at its default is left out: an Ebb that does not know it yet meets it only once used.
+    """
     try:
         plain = _adapter(type(record)).dump_python(
-            record, mode="json", exclude={"version"}, warnings=False
+            record, mode="json", exclude={"version"}, exclude_defaults=True, warnings=False
         )
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         raise PermanentError(
@@ -64,7 +68,26 @@ def unpacked(kind: type[T], properties: Mapping[str, Any], *, version: str, thin
             f"reading {thing}: the record is not one of Ebb's (wrong: {faults}); "
             "it was altered or is of another version — restore it"
         ) from error
+    lost = sorted(_lost(fields, _adapter(kind).dump_python(restored, mode="json", warnings=False)))
+    if lost:
+        raise OtherVersion(
+            f"reading {thing}: another version is at work: it holds {', '.join(lost)}, which this "
+            "Ebb does not know and would lose; nothing was written — deploy the later Ebb again"
+        )
     return restored
+
+
+def _lost(read: Any, kept: Any) -> Iterator[str]:
+    """Names of fields, at any depth, that were read and are not in what was made of them."""
+    if isinstance(read, Mapping) and isinstance(kept, Mapping):
+        for name, value in read.items():
+            if name not in kept:
+                yield name
+            else:
+                yield from (f"{name}.{each}" for each in _lost(value, kept[name]))
+    elif isinstance(read, list) and isinstance(kept, list):
+        for one, other in zip(read, kept, strict=False):
+            yield from _lost(one, other)
 
 
 def _property(name: str, value: Any, thing: str) -> tuple[str, Any]:

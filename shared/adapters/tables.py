@@ -1,6 +1,7 @@
 """One Azure table as the adapters use it: point reads, range reads and transactions.
 
-It makes the table when the first write finds it missing, and knows nothing of the records.
+It makes the table when the first write finds it missing, and knows nothing of the records but the
+version that each carries: a row of a later one is not given out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from azure.data.tables import (
 )
 
 from shared.adapters.azure_errors import code_of, seen, translated, unless_there
+from shared.domain.version import FIELD, STATE_VERSION, check_version
 from shared.errors import Conflict, PermanentError
 
 OPERATIONS_MAX = 100  # of one entity-group transaction, by the service's own rule
@@ -77,7 +79,7 @@ class Table:
                 entity = self._client.get_entity(partition, key)
             except ResourceNotFoundError:
                 return None
-            return _row(entity)
+            return _row(entity, thing)
 
     def between(
         self,
@@ -94,11 +96,11 @@ class Table:
             entities = self._client.query_entities(
                 "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
                 parameters={"partition": partition, "low": low, "high": high},
-                select=["PartitionKey", "RowKey", *select] if select else None,
+                select=["PartitionKey", "RowKey", FIELD, *select] if select else None,
                 results_per_page=min(page_rows, PAGE_ROWS),
             )
             for entity in entities:
-                yield _row(entity)
+                yield _row(entity, thing)
 
     def any_in(self, low: str, high: str, *, thing: str) -> bool:
         """Whether a row stands in a partition with low <= its key < high."""
@@ -145,12 +147,15 @@ class Table:
         return self._client.submit_transaction(operations)
 
 
-def _row(entity: Any) -> Row:
+def _row(entity: Any, thing: str) -> Row:
+    check_version(entity.get(FIELD), thing=thing)
     return Row(key=entity["RowKey"], properties=entity, version=entity.metadata["etag"])
 
 
 def _operation(partition: str, write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
     entity = {"PartitionKey": partition, "RowKey": write.key, **write.properties}
+    if write.kind not in {"drop", "delete"}:
+        entity[FIELD] = STATE_VERSION
     match write.kind:
         case "create":
             return "create", entity, {}

@@ -8,8 +8,18 @@ from shared.application.bundle import Ports
 from shared.application.dispatching import named_in, read_work
 from shared.application.settling import settle_failure
 from shared.domain.slices import Cause, SliceState
-from shared.errors import EbbError, PermanentError
-from shared.ports import RECEIVE_QUEUE, RETIRE_QUEUE, Incident, IncidentKind
+from shared.errors import EbbError, OtherAccount, OtherVersion, PermanentError
+from shared.ports import (
+    COPY_QUEUE,
+    RECEIVE_QUEUE,
+    RETIRE_QUEUE,
+    VALIDATE_QUEUE,
+    Incident,
+    IncidentKind,
+)
+
+SENT_AGAIN = frozenset({COPY_QUEUE, VALIDATE_QUEUE, RETIRE_QUEUE})  # by the next tick that may
+PUT_BACK_S = 60  # two ticks: the run that waits for the verdict waits for minutes
 
 TEXT_SHOWN_MAX = 200  # a foreign message may be anything; this is enough to recognise it
 
@@ -25,9 +35,17 @@ class Burying:
             named_in(text)
             with self._ports.telemetry.span(queue):
                 return work(text)
+        except (OtherVersion, OtherAccount) as error:
+            return self._held(queue, text, error)
         except PermanentError as error:
             self._ports.mail.send(f"{queue}-poison", text)
             return f"a message of {queue} went to poison: {error}"
+
+    def _held(self, queue: str, text: str, error: EbbError) -> str:
+        """It is another's to work on: a tick sends most again, and the rest is put back."""
+        if queue not in SENT_AGAIN:
+            self._ports.mail.send(queue, text, delay_s=PUT_BACK_S)
+        return f"a message of {queue} was left alone: {error}"
 
     def run(self, queue: str, body: bytes) -> str:
         """Record a poison message; returns what was recorded, for the log."""
@@ -43,7 +61,7 @@ class Burying:
             return "a tick sends it again, and a slice that stops every worker halts by its claims"
         try:
             work = read_work(self._ports, text)
-        except PermanentError as error:
+        except (PermanentError, OtherVersion) as error:
             return str(error)
         if isinstance(work, str):
             return work

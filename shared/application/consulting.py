@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.ownership import check_account
 from shared.application.proving import Proving
 from shared.application.retrieving import Retrieving
 from shared.domain.canonical import canonical_bytes, storable
@@ -77,6 +78,7 @@ class Consulting:
 
     def run(self, name: str, document_id: str, partition_key: tuple[str, ...]) -> Consulted:
         spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+        check_account(self._ports, spec)
         pointed = self._pointed(spec, document_id, partition_key)
         if len(pointed) > 1:
             raise Refused(

@@ -20,6 +20,7 @@ from shared.application.dispatching import dispatch
 from shared.application.foretelling import note_forecast
 from shared.application.measuring import measure_decision, measure_progress
 from shared.application.notifying import post
+from shared.application.ownership import check_account, claim_state, note_hold
 from shared.application.pacer import change_board
 from shared.application.planning import (
     Allowance,
@@ -44,7 +45,15 @@ from shared.domain.runs import BURST_S, RUN_SHARE, Debt, Run
 from shared.domain.sharing import USEFUL_RU_PER_S, Demand, Share, divide
 from shared.domain.slices import CLAIMS_MAX, Cause, Migration, MigrationState, Slice, SliceState
 from shared.domain.spec import parse_spec
-from shared.errors import Conflict, EbbError, NotFound, PermanentError, TransientError
+from shared.errors import (
+    Conflict,
+    EbbError,
+    NotFound,
+    OtherAccount,
+    OtherVersion,
+    PermanentError,
+    TransientError,
+)
 from shared.ports import Change, Entry, Held
 
 MIGRATIONS_RUNNING_MAX = 16  # more wait their turn by priority; a tick's calls stay bounded
@@ -98,7 +107,11 @@ class Controller:
             return ()
         try:
             with self._ports.telemetry.span("tick"):
+                claim_state(self._ports)
                 return self._tick(_Tenure(self._ports, held))
+        except (OtherAccount, OtherVersion) as error:
+            note_hold(self._ports, error)
+            raise
         finally:
             self._ports.lease.release(held)
 
@@ -269,13 +282,14 @@ class Controller:
         spec = parse_spec(migration.spec_text)
         ledger = self._ports.ledger
         try:
+            check_account(self._ports, spec)
             ranges = self._planning.extend_ranges(migration, ledger.ranges(migration.name))
             progress = ledger.progress(migration.name)
             if progress is None:
                 self._planning.register_ranges(migration, spec)
                 ranges = ledger.ranges(migration.name)
                 progress = ledger.progress(migration.name)
-        except TransientError as error:
+        except (TransientError, OtherAccount) as error:
             actions[f"{migration.name}.error"] = str(error)
             return None
         except PermanentError as error:

@@ -30,6 +30,7 @@ from shared.domain.slices import Cause, SliceState, Staged
 from shared.errors import (
     Conflict,
     EbbError,
+    OtherVersion,
     PermanentError,
     Uncanonical,
 )
@@ -100,7 +101,7 @@ class Copying:
         except TooSlow as error:
             ru = pacer.meter.spent_ru
             return settle_too_slow(self._ports, claimed, seen_s=error.seen_s, ru=ru), False
-        except GivenBack as error:
+        except (GivenBack, OtherVersion) as error:
             settle_released(self._ports, claimed, pacer.meter.spent_ru)
             return str(error), False
         except SeatLost:

@@ -9,9 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.application.bundle import Ports
+from shared.application.ownership import check_account
 from shared.domain.board import Board
 from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState
 from shared.domain.spec import MigrationSpec, parse_spec
+from shared.domain.version import FIELD, STATE_VERSION, check_version
 from shared.errors import Conflict, PermanentError
 from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Change
 
@@ -33,13 +35,23 @@ class Work:
 
 
 def work_message(target: Slice) -> str:
-    return json.dumps({"migration": target.migration, "slice": target.id}, sort_keys=True)
+    return message_of(target.migration, target.id)
+
+
+def message_of(migration: str, slice_id: str) -> str:
+    told = {"migration": migration, "slice": slice_id, FIELD: STATE_VERSION}
+    return json.dumps(told, sort_keys=True)
 
 
 def named_in(message: str) -> tuple[str, str]:
-    """The migration and slice a queue message names; PermanentError when it names none."""
+    """The migration and slice a queue message names; PermanentError when it names none.
+
+    OtherVersion when it is a later Ebb's.
+    """
     try:
         body = json.loads(message)
+        if isinstance(body, dict):
+            check_version(body.get(FIELD), thing="a queue message")
         name, slice_id = body["migration"], body["slice"]
     except (ValueError, KeyError, TypeError) as error:
         raise PermanentError(
@@ -57,6 +69,8 @@ def read_work(ports: Ports, message: str) -> Work | str:
     migration = ports.ledger.migration(name)
     if migration.state is not MigrationState.RUNNING:
         return f"migration {name} is {migration.state.value}"
+    spec = parse_spec(migration.spec_text)
+    check_account(ports, spec)
     target = ports.ledger.slice(name, slice_id)
     if target is None and _WINDOW.match(slice_id):
         return f"slice {slice_id} is no more: it was cut into smaller ones"
@@ -69,7 +83,7 @@ def read_work(ports: Ports, message: str) -> Work | str:
         raise PermanentError(f"migration {name} has no progress record, yet slice {slice_id}")
     return Work(
         migration=migration,
-        spec=parse_spec(migration.spec_text),
+        spec=spec,
         progress=progress,
         slice=target,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from shared.application.bundle import Ports
+from shared.application.ownership import check_account
 from shared.domain.receipt import (
     INCOMING,
     STAGING,
@@ -61,6 +62,7 @@ class Janitor:
 
     def _sweep_one(self, migration: Migration, now_s: float) -> int:
         spec = parse_spec(migration.spec_text)
+        check_account(self._ports, spec)
         archive = self._ports.archives.open(spec.sink.container, spec.sink.prefix)
         swept = 0
         unproven = chain(archive.stored(STAGING), archive.stored(INCOMING))

@@ -6,6 +6,7 @@ Nothing here stops a migration. What cannot be told is kept: as an incident, and
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,8 @@ from shared.application.desk import until_written
 from shared.domain.notices import Message, NoticeKind, message, notice_id
 from shared.domain.slices import Migration, SliceState
 from shared.domain.spec import parse_spec
-from shared.errors import EbbError, PermanentError, TransientError
+from shared.domain.version import FIELD, STATE_VERSION, check_version
+from shared.errors import EbbError, OtherVersion, PermanentError, TransientError
 from shared.ports import NOTIFY_QUEUE, Incident, IncidentKind, Telling
 
 SENDS_MAX = 8  # with these pauses a receiver may be away for half an hour
@@ -105,7 +107,8 @@ def _facts(ports: Ports, name: str) -> dict[str, int]:
 
 
 def _send(ports: Ports, letter: Letter, *, delay_s: int = 0) -> None:
-    text = json.dumps(_LETTERS.dump_python(letter, mode="json"), sort_keys=True)
+    told = _LETTERS.dump_python(letter, mode="json") | {FIELD: STATE_VERSION}
+    text = json.dumps(told, sort_keys=True)
     ports.mail.send(NOTIFY_QUEUE, text, delay_s=delay_s)
 
 
@@ -117,7 +120,10 @@ class Notifying:
 
     def run(self, body: bytes) -> Delivery:
         """Tell each target what it was not told yet; whoever is away is tried again later."""
-        letter = _read(body)
+        try:
+            letter = _read(body)
+        except OtherVersion as error:
+            return self._put_back(body, error)
         if letter is None:
             return self.bury(body)
         delivery = Delivery(message=letter.message)
@@ -130,7 +136,10 @@ class Notifying:
 
     def bury(self, body: bytes) -> Delivery:
         """A letter that failed every time, or is none: who was not told never will be."""
-        letter = _read(body)
+        try:
+            letter = _read(body)
+        except OtherVersion as error:
+            return self._put_back(body, error)
         if letter is None:
             text = body.decode("utf-8", errors="replace")[:TEXT_SHOWN_MAX]
             trouble = f"a message of {NOTIFY_QUEUE} is not Ebb's: {text!r}"
@@ -143,6 +152,11 @@ class Notifying:
             else:
                 self._give_up(target, letter.message, "its worker failed every time", delivery)
         return delivery
+
+    def _put_back(self, body: bytes, error: OtherVersion) -> Delivery:
+        """The Ebb that wrote it, or the next one here, delivers it."""
+        self._ports.mail.send(NOTIFY_QUEUE, body.decode(), delay_s=PAUSE_MAX_S)
+        return Delivery(waiting=[str(error)])
 
     def _tell(self, target: str, letter: Letter, delivery: Delivery) -> None:
         said = letter.message
@@ -194,6 +208,11 @@ def _pause_s(sends: int) -> int:
 
 
 def _read(body: bytes) -> Letter | None:
+    """None for what is no letter; OtherVersion for a later Ebb's."""
+    with suppress(ValueError):
+        told = json.loads(body)
+        if isinstance(told, dict):
+            check_version(told.get(FIELD), thing="a letter")
     try:
         return _LETTERS.validate_json(body)
     except ValidationError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.ownership import check_account, claim_state
 from shared.application.retirements import Retirements, retirement_shown, retires_now
 from shared.domain.board import BOARD_VALID_S
 from shared.domain.cycles import SETTLE_S, cold_until_s, due_at_s, watermark_s
@@ -154,6 +155,7 @@ class Operating:
         """Register a spec, or replace that of a migration which has not started."""
         spec = declared_spec(text)
         self._check_can_run(spec, name)
+        claim_state(self._ports)
         now_s = self._ports.clock.now_s()
         known = self._known(spec.name)
         if known is not None and known.state is not MigrationState.REGISTERED:
@@ -195,6 +197,7 @@ class Operating:
         migration = self._ports.ledger.migration(name)
         _require(migration, "start", _STARTABLE)
         spec = parse_spec(migration.spec_text)
+        check_account(self._ports, spec)
         self._check_source(spec)
         self._check_engine(spec)
         until_s = migration.until_s or self._until_s(spec)

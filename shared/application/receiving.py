@@ -23,6 +23,7 @@ from shared.domain.receipt import Row, incoming_folder
 from shared.domain.runs import cost_until_proven
 from shared.domain.slices import RunNote, Slice, SliceState, Staged
 from shared.domain.verdict import Kind, Verdict, compare_with_source
+from shared.domain.version import FIELD, check_version
 from shared.errors import (
     EbbError,
     Fault,
@@ -79,6 +80,7 @@ class Receiving:
         if target is None:
             raise NotFound(f"migration {delivery.migration} has no slice {slice_id}")
         _require_current(target, delivery)
+        # Without a version while that is 1: an Ebb of before versions takes no other field.
         self._ports.mail.send(RECEIVE_QUEUE, json.dumps(asdict(delivery), sort_keys=True))
         return delivery
 
@@ -328,8 +330,10 @@ def _check_types(delivery: Delivery) -> None:
 
 def _queued(message: str) -> Delivery:
     try:
-        return Delivery(**json.loads(message))
-    except (ValueError, TypeError) as error:
+        told = json.loads(message)
+        check_version(told.pop(FIELD, None), thing=f"a message of {RECEIVE_QUEUE}")
+        return Delivery(**told)
+    except (ValueError, TypeError, AttributeError) as error:
         raise PermanentError(
             f"reading a message of {RECEIVE_QUEUE}: it is no delivery; only Ebb writes there"
         ) from error

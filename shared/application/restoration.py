@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from shared.application.bundle import Ports
 from shared.application.consulting import Consulted, Consulting, Standing, keys_meant
+from shared.application.ownership import check_account
 from shared.application.pacer import Charged
 from shared.application.restoring import Outcome, Restoring
 from shared.application.shelf import Item, opened, receipts, rows_promised
@@ -137,6 +138,7 @@ class _Errand:
 
     def __init__(self, ports: Ports, name: str) -> None:
         spec: MigrationSpec = parse_spec(ports.ledger.migration(name).spec_text)
+        check_account(ports, spec)
         self._ports = ports
         self._name = name
         self._spec = spec

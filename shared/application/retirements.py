@@ -13,7 +13,8 @@ from typing import Any
 
 from shared.application.bundle import Ports
 from shared.application.desk import until_written
-from shared.application.dispatching import RESEND_AFTER_S
+from shared.application.dispatching import RESEND_AFTER_S, message_of
+from shared.application.ownership import check_account
 from shared.application.shelf import promised
 from shared.domain.board import Board
 from shared.domain.coverage import coverage_faults
@@ -152,6 +153,7 @@ class Retirements:
         """A dry run: every gate looked at, nothing changed, no request unit spent."""
         migration = self._ports.ledger.migration(name)
         spec = parse_spec(migration.spec_text)
+        check_account(self._ports, spec)
         retirement = self._ports.ledger.retirement(name)
         given = {each.gate: each.reason for each in retirement.overrides} if retirement else {}
         examined = _Gates(self._ports, migration, spec, {**given, **_checked(reasons or {})})
@@ -755,8 +757,7 @@ def _dispatch(ports: Ports, name: str, board: Board) -> int:
             ports.ledger.commit(name, Change(removals=(each.sent(now_s),)))
         except Conflict:
             continue
-        text = json.dumps({"migration": name, "slice": each.slice_id}, sort_keys=True)
-        ports.mail.send(RETIRE_QUEUE, text)
+        ports.mail.send(RETIRE_QUEUE, message_of(name, each.slice_id))
         sent += 1
     return sent
 

@@ -15,6 +15,7 @@ from itertools import islice
 from shared.application.bundle import Ports
 from shared.application.desk import until_written
 from shared.application.dispatching import named_in
+from shared.application.ownership import check_account
 from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost
 from shared.application.removing import Batch, Deleting, Field, Outcomes, Stubbing, Undoing
 from shared.application.retirements import (
@@ -48,7 +49,7 @@ from shared.domain.retirement import (
 )
 from shared.domain.slices import Migration, Slice
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import Conflict, EbbError, PermanentError
+from shared.errors import Conflict, EbbError, OtherVersion, PermanentError
 from shared.ports import Archive, Change
 
 STAY_S = 300.0  # as for copying: an invocation must end well before functionTimeout
@@ -104,6 +105,8 @@ class Retiring:
 
     def _errand(self, name: str, slice_id: str) -> Errand | str:
         migration = self._ports.ledger.migration(name)
+        spec = parse_spec(migration.spec_text)
+        check_account(self._ports, spec)
         retirement = self._ports.ledger.retirement(name)
         if retirement is None or not retirement.running:
             state = retirement.state.value if retirement else "not asked for"
@@ -119,7 +122,7 @@ class Retiring:
             return f"the removal of slice {slice_id} is done"
         return Errand(
             migration=migration,
-            spec=parse_spec(migration.spec_text),
+            spec=spec,
             retirement=retirement,
             removal=removal,
             slice=done,
@@ -154,7 +157,7 @@ class Retiring:
         passage = Passage(self._ports, claimed, pacer, until_s=until_s)
         try:
             return passage.run(), True
-        except (GivenBack, Held) as error:
+        except (GivenBack, Held, OtherVersion) as error:
             self._settled(claimed, lambda r: r.released(ru=passage.unnoted_ru))
             return str(error), False
         except NotYet as error:

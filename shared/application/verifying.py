@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from shared.application.bundle import Ports
 from shared.application.comparing import Comparing
 from shared.application.inspecting import Inspecting, Inspection, Recorded
+from shared.application.ownership import check_account
 from shared.domain.cycles import ReceiptsUpTo
 from shared.domain.receipt import (
     CYCLES,
@@ -169,6 +170,7 @@ class Verification:
 
     def __init__(self, ports: Ports, migration: Migration, scope: Scope) -> None:
         spec: MigrationSpec = parse_spec(migration.spec_text)
+        check_account(ports, spec)
         self._migration = migration
         self._spec = spec
         self._scope = scope

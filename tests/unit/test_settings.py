@@ -9,9 +9,7 @@ import pytest
 from shared.errors import Fault, Invalid
 from shared.settings import SETTINGS, Storage, read_settings
 
-RESOURCE = (
-    "/subscriptions/s/resourceGroups/g/providers/Microsoft.DocumentDB/databaseAccounts/MyShop"
-)
+RESOURCE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.DocumentDB/databaseAccounts/Shop"
 GOOD = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     "EBB_COSMOS_ENDPOINT": "https://shop.documents.azure.com:443/",
@@ -31,7 +29,7 @@ def test_the_least_that_is_set_is_enough() -> None:
     assert settings.state_storage.connection_string == "UseDevelopmentStorage=true"
     assert settings.archive_storage == settings.state_storage
     assert settings.cosmos_endpoint == "https://shop.documents.azure.com:443/"
-    assert settings.cosmos_account == "myshop"
+    assert settings.cosmos_account == "shop"
     assert settings.management_endpoint == "https://management.azure.com"
     assert (settings.ca_file, settings.scratch_dir) == (None, None)
     assert settings.metric_settle_s == 60.0
@@ -234,3 +232,19 @@ def test_application_insights_is_a_connection_string_or_nothing() -> None:
         (fault,) = faults_of(**{name: wrong})
         assert fault.path == name
         assert wrong not in str(fault)
+
+
+def test_endpoint_and_resource_id_are_of_one_account() -> None:
+    """Else one account's use would be read, and another's request units spent."""
+    (fault,) = faults_of(EBB_COSMOS_ENDPOINT="https://dev.documents.azure.com:443/")
+    assert fault.path == "EBB_COSMOS_ENDPOINT"
+    assert "'dev'" in fault.seen
+    assert "'shop'" in fault.advice
+    for same in ("https://SHOP.documents.azure.com/", "https://shop.documents.azure.cn:443/"):
+        assert read_settings(GOOD | {"EBB_COSMOS_ENDPOINT": same}).cosmos_account == "shop"
+
+
+def test_a_stand_in_on_loopback_serves_any_account() -> None:
+    """Its address has no account in it."""
+    settings = read_settings(GOOD | {"EBB_COSMOS_ENDPOINT": "https://127.0.0.1:8081/"})
+    assert settings.cosmos_account == "shop"

@@ -35,8 +35,19 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._migrations: dict[str, Migration] = {}
         self._books: dict[str, _Book] = {}
+        self._account: str | None = None
         self._version = 0
         self._lock = RLock()
+
+    def account(self) -> str | None:
+        with self._lock:
+            return self._account
+
+    def put_account(self, account: str) -> None:
+        with self._lock:
+            if self._account is not None:
+                raise Conflict("writing the account of the state: it is there; nothing was written")
+            self._account = account
 
     def migrations(self) -> tuple[Migration, ...]:
         with self._lock:
