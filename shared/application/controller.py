@@ -36,6 +36,7 @@ from shared.application.retirements import (
     step,
 )
 from shared.application.settling import halt, halting_for
+from shared.application.spark import Sparks
 from shared.application.watching import watch
 from shared.domain.board import Board, Grant
 from shared.domain.coverage import coverage_faults
@@ -99,6 +100,7 @@ class Controller:
         self._planning = Planning(ports)
         self._conducting = Conducting(ports)
         self._deciding = Deciding(ports, metric_settle_s=metric_settle_s)
+        self._sparks = Sparks(ports)
 
     def tick(self) -> tuple[Entry, ...]:
         """A decision for each source and what follows; none when another controller is at work."""
@@ -254,6 +256,8 @@ class Controller:
 
     def _decided(self, source: SourceViews, board: Board) -> _Decided:
         observed = self._deciding.decide(source, board)
+        if observed.is_idle:
+            observed = self._sparks.struck(source, observed)
         budget = observed.decision.budget_ru_per_s * (1 - SURVEY_SHARE)
         shares = divide(budget, tuple(_demand(view) for view in source.views))
         return _Decided(source=source, observed=observed, shares=shares)

@@ -13,11 +13,12 @@ from shared.application.bundle import Ports
 from shared.application.pacer import MINUTE_S, metered_minute
 from shared.application.planning import Plans
 from shared.domain.board import Board
-from shared.domain.governor import Decision, Signals, decide
+from shared.domain.governor import Decision, Reason, Signals, decide
 from shared.domain.heat import RangeUse
 from shared.domain.outlook import MINUTES_KEPT
 from shared.domain.profile import Profile
 from shared.domain.readings import Reading
+from shared.domain.sharing import USEFUL_RU_PER_S
 from shared.domain.spec import Capacity
 from shared.errors import EbbError
 from shared.ports import MinuteUse, Provision, Remembered
@@ -26,6 +27,8 @@ from shared.ports import MinuteUse, Provision, Remembered
 # partitions, and 1,000 more with each further one. The other page says 5,000 for each of them.
 SERVERLESS_RU_PER_S = 5_000
 SERVERLESS_EACH_RU_PER_S = 1_000
+IDLE_AFTER_S = 600  # twice what Monitor may be late: it would know of a business by then
+QUIET_AFTER_S = 3_600  # beyond any delay of its metrics that Azure has spoken of
 READINGS_SPAN_S = 900  # fifteen minutes: three times what Monitor may be late
 LAYOUT_RETRY_S = 60.0
 LAYOUT_VALID_S = 600.0  # capacity and partitions change by splits and scaling, not by the tick
@@ -62,6 +65,8 @@ class Observed:
     remembered: Remembered
     own_ru_per_s: float
     """Ebb's own use in the last minute that is metered whole."""
+    is_idle: bool = False
+    """Monitor answers and has nothing new to tell, and nobody said that he needs the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,7 @@ class Deciding:
             decision=decision,
             remembered=replace(remembered, memory=memory),
             own_ru_per_s=sum(own.get(metered_minute(now_s), {}).values()) / MINUTE_S,
+            is_idle=_is_idle(signals, minutes, decision),
         )
 
     def learn_habits(self, source: SourceViews) -> None:
@@ -212,6 +218,15 @@ class Deciding:
             )
         except EbbError:
             return _Habits(until_s=now_s + HABITS_RETRY_S)
+
+
+def _is_idle(signals: Signals, minutes: Mapping[int, MinuteUse], decision: Decision) -> bool:
+    """A business that was there is given an hour: until then it is Monitor that is late."""
+    waits = decision.reason in {Reason.NO_READINGS, Reason.STALE} and not signals.monitor_trouble
+    was_used = (decision.business_ru_per_s or 0.0) >= USEFUL_RU_PER_S
+    silent_s = signals.now_s - max(minutes, default=0)
+    wanted = signals.alarm is not None or signals.pressure is not None or signals.throttles
+    return waits and silent_s > (QUIET_AFTER_S if was_used else IDLE_AFTER_S) and not wanted
 
 
 def _reading(minute_s: int, use: MinuteUse, own: Mapping[str, float], layout: _Layout) -> Reading:

@@ -43,6 +43,7 @@
     no_slack: ["holds", "the business needs all of it"],
     stale: ["holds", "readings are too old"],
     no_readings: ["holds", "no readings yet"],
+    unseen: ["holds", "Monitor does not show our requests"],
     no_capacity: ["holds", "capacity is not known"],
   };
   const STATES = ["planned", "copying", "copied", "validating", "failed", "quarantined", "proven"];

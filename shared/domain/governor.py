@@ -38,6 +38,7 @@ class Reason(StrEnum):
     TOO_RISKY = "too_risky"
     STALE = "stale"
     NO_READINGS = "no_readings"
+    UNSEEN = "unseen"
     THROTTLED = "throttled"
     HOT = "hot"
     PRESSURE = "pressure"

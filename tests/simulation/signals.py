@@ -34,6 +34,8 @@ class MemoryMonitor:
     """The one container it knows; every one alike where none is named."""
     charged_ru: Callable[[str, int], float] | None = None
     """By container and minute; without it all that the source was charged, whoever opened it."""
+    tells_idle_minutes: bool = False
+    """A container without requests has no points in Azure, not zeros."""
     heats: bool = False
     """Whether it tells how hot each partition was."""
 
@@ -46,12 +48,13 @@ class MemoryMonitor:
             return {}
         now_s = self.clock.now_s()
         silent = self.silent_from_s <= now_s < self.silent_until_s
-        return {
+        told = {
             m: self._told(f"{database}/{container}", m, now_s)
             for m in range(since_s // MINUTE_S * MINUTE_S, until_s // MINUTE_S * MINUTE_S, MINUTE_S)
             if m + MINUTE_S + self.lag_s <= now_s
             and not (silent and m + MINUTE_S > self.silent_from_s)
         }
+        return {m: use for m, use in told.items() if use.total_ru > 0 or self.tells_idle_minutes}
 
     def _told(self, place: str, minute_s: int, now_s: float) -> MinuteUse:
         total = self.business_ru_per_s(minute_s) * MINUTE_S
