@@ -96,7 +96,8 @@ class ResourceDoor:
 
     def _facts(self) -> Data:
         capabilities = [] if self._account.is_provisioned else [{"name": "EnableServerless"}]
-        place = {"locationName": "West Europe", "failoverPriority": 0}
+        regions = self._account.write_regions
+        places = [{"locationName": each, "failoverPriority": n} for n, each in enumerate(regions)]
         return {
             "id": self._account.resource_id,
             "name": self._account.resource_id.rsplit("/", maxsplit=1)[-1],
@@ -105,10 +106,10 @@ class ResourceDoor:
             "properties": {
                 "provisioningState": "Succeeded",
                 "documentEndpoint": f"{self._cosmos_url}/",
-                "enableMultipleWriteLocations": False,
+                "enableMultipleWriteLocations": len(regions) > 1,
                 "capabilities": capabilities,
-                "locations": [place],
-                "writeLocations": [place],
+                "locations": places,
+                "writeLocations": places,
                 "disableLocalAuth": True,
             },
         }

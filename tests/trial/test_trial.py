@@ -223,6 +223,17 @@ def test_a_name_that_is_refused_costs_only_its_own_row(
     assert _everything(sandbox, management) == []
 
 
+def test_write_regions_are_counted_as_azure_lists_them(trial: Trial, sandbox: Sandbox) -> None:
+    """An account that takes writes in two regions says so at both of its doors."""
+    sandbox.admin.set_write_regions("East", "West")
+    try:
+        outcome = _run(trial, {"cosmos.write-regions"})
+    finally:
+        sandbox.admin.set_write_regions("Sandbox")
+    found = next(row.finding for row in outcome.rows if row.id == "cosmos.write-regions")
+    assert (found.verdict, found.seen) == (Verdict.PROVEN, "2")
+
+
 def test_a_trial_stops_asking_when_its_purse_is_empty(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
