@@ -50,7 +50,7 @@ class HostOptions:
     tick_schedule: str = "*/5 * * * * *"
     janitor_schedule: str = "0 */10 * * * *"
     metric_settle_s: float = 5.0
-    queue_lease_s: int = 15
+    time_scale: float = 0.025  # a killed host's message is back after 15 s, not 600
     threads: int = 8
     app_dir: Path = REPOSITORY
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +82,8 @@ class FunctionApp:
                 *("--settings", str(settings), "--ready-file", str(ready)),
                 *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
                 *(word for each in SINGLE_KEYS.items() for word in ("--single-key", *each)),
-                *("--queue-lease-s", str(self._options.queue_lease_s)),
+                *("--time-scale", str(self._options.time_scale)),
+                *("--state-dir", str(folder / "host-state")),
                 *("--port", str(self._port)),
             ],
         )

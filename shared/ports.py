@@ -772,7 +772,13 @@ class Lease(Protocol):
 class Mail(Protocol):
     """Work to be done, by name of queue; delivered at least once, in no order."""
 
-    def send(self, queue: str, text: str, *, delay_s: int = 0) -> None: ...
+    def send(self, queue: str, text: str, *, delay_s: int = 0) -> None:
+        """The queue is made when it is missing: no trigger makes its own."""
+        ...
+
+    def count(self, queue: str) -> int:
+        """About how many messages it holds, hidden ones included; 0 when it is missing."""
+        ...
 
 
 COPY_QUEUE = "ebb-copy"
@@ -780,3 +786,7 @@ RECEIVE_QUEUE = "ebb-receive"
 VALIDATE_QUEUE = "ebb-validate"
 NOTIFY_QUEUE = "ebb-notify"
 RETIRE_QUEUE = "ebb-retire"
+POISON_QUEUES = tuple(
+    f"{queue}-poison"
+    for queue in (COPY_QUEUE, RECEIVE_QUEUE, VALIDATE_QUEUE, NOTIFY_QUEUE, RETIRE_QUEUE)
+)

@@ -23,9 +23,9 @@ from sandbox.host.logs import AppLog, event
 from sandbox.host.queues import POISON_SUFFIX, QueueListener
 from sandbox.host.routes import parse_route, route_table
 from sandbox.host.schedule import parse_schedule
-from sandbox.host.server import BODY_BYTES_MAX, HttpFace, Keys
+from sandbox.host.server import BODY_BYTES_MAX, HttpFace, Instances, Keys
 from sandbox.host.storage import Storage
-from sandbox.host.timers import StatusFile, TimerListener
+from sandbox.host.timers import LockFile, StatusFile, TimerListener
 from sandbox.host.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from sandbox.host.functions import Function
     from sandbox.host.storage import Queue
 
+# The real host's lease, whatever host.json says; it is renewed at half.
+QUEUE_LEASE_S = 600
+# Python with pyarrow and telemetry on Flex Consumption; public reports say several seconds.
+COLD_START_S = 5.0
+# After so long without a call the HTTP group is scaled to zero; Azure does not say when.
+IDLE_S = 120.0
 BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
 _TRUE = {"1", "true"}
 
@@ -48,9 +54,10 @@ class Options:
     settings: Path | None
     port: int
     ready_file: Path | None
-    state_dir: Path | None
+    state_dir: Path
     keys: Keys
-    queue_lease_s: int
+    time_scale: float
+    http_concurrency: int
     drain_s: float
     response_s_max: float
     strict: bool
@@ -90,6 +97,8 @@ async def index_app(options: Options, environment: MutableMapping[str, str]) -> 
     if warnings and options.strict:
         message = "starting under --strict: " + "; ".join(warnings)
         raise HostError(message)
+    if options.time_scale != 1:
+        event("time_scaled", level="warning", factor=options.time_scale)
     for warning in warnings:
         event("warning", level="warning", message=warning)
     return App(config=config, functions=tuple(functions), worker=worker)
@@ -115,18 +124,9 @@ class Wiring:
         self._app = app
         self._options = options
         self._settings = settings
-        self.storage = Storage()
+        self.storage = Storage(options.time_scale)
         self._enabled = [f for f in app.functions if not self._is_disabled(f)]
-        self._targets = {
-            output: self._queue(function, output.queue, output.connection)
-            for function in self._enabled
-            for output in function.outputs
-        }
-        self.invoker = Invoker(
-            worker=app.worker,
-            queue_of=self._targets.__getitem__,
-            is_base64=app.config.queues.base64,
-        )
+        self.invoker = Invoker(worker=app.worker, timeout_s=app.config.function_timeout_s)
 
     def face(self) -> HttpFace:
         """Make what answers HTTP."""
@@ -148,6 +148,11 @@ class Wiring:
             invoker=self.invoker,
             body_bytes_max=self._body_bytes_max(),
             response_s_max=self._options.response_s_max,
+            instances=Instances(
+                calls_each=self._options.http_concurrency,
+                cold_start_s=COLD_START_S * self._options.time_scale,
+                idle_s=IDLE_S * self._options.time_scale,
+            ),
         )
 
     def timers(self) -> list[TimerListener]:
@@ -158,22 +163,30 @@ class Wiring:
             if not isinstance(trigger, TimerTrigger):
                 continue
             text = resolve(trigger.schedule, self._settings, f"{function.name}'s schedule")
-            folder = self._options.state_dir if trigger.use_monitor else None
             listeners.append(
                 TimerListener(
                     function=function,
                     schedule=parse_schedule(text),
                     run_on_startup=trigger.run_on_startup,
-                    memory=StatusFile(folder, function.name),
+                    use_monitor=trigger.use_monitor,
+                    memory=StatusFile(self._options.state_dir, function.name),
+                    lock=LockFile(self._options.state_dir, function.name, self._options.time_scale),
                     invoker=self.invoker,
                     now=lambda: datetime.now(UTC),
+                    random=random,
                 )
             )
         return listeners
 
     def queues(self) -> list[QueueListener]:
-        """Make one listener for every queue trigger, and let outputs wake them."""
-        listeners = []
+        """Make one listener for every queue trigger; a poisoned message wakes its own."""
+        listeners: list[QueueListener] = []
+
+        def wake(queue_name: str) -> None:
+            for listener in listeners:
+                if listener.queue_name == queue_name:
+                    listener.wake()
+
         for function in self._enabled:
             trigger = function.trigger
             if not isinstance(trigger, QueueTrigger):
@@ -186,18 +199,13 @@ class Wiring:
                     queue=queue,
                     poison=poison,
                     options=self._app.config.queues,
-                    lease_s=self._options.queue_lease_s,
+                    lease_s=max(1, round(QUEUE_LEASE_S * self._options.time_scale)),
                     invoker=self.invoker,
                     random=random,
+                    moved=wake,
                 )
             )
 
-        def wake(queue_name: str) -> None:
-            for listener in listeners:
-                if listener.queue_name == queue_name:
-                    listener.wake()
-
-        self.invoker.enqueued = wake
         return listeners
 
     def _queue(self, function: Function, name: str, connection: str, suffix: str = "") -> Queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # Queue storage hands out at most 32 messages a call, and hides one for at most 7 days.
 BATCH_SIZE_MAX = 32
 VISIBILITY_S_MAX = 7 * 24 * 3600
+# Flex Consumption's default.
+FUNCTION_TIMEOUT_S = 1800.0
 # The real host never polls faster than this (QueuePollingIntervals.Minimum).
 POLL_INTERVAL_S_MIN = 0.1
 
@@ -45,6 +48,7 @@ class HostConfig:
     """What this host takes from host.json, and what it noticed there."""
 
     route_prefix: str = "api"
+    function_timeout_s: float = FUNCTION_TIMEOUT_S
     queues: QueueOptions = field(default_factory=QueueOptions)
     log_levels: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -78,10 +82,11 @@ def read_host_config(path: Path) -> HostConfig:
         f"host.json: extensions.queues.{key} is not a setting Azure knows; it is ignored"
         for key in sorted(queues.keys() - _QUEUE_KEYS)
     ]
-    if "functionTimeout" in content:
-        warnings.append("host.json: functionTimeout is not enforced by this host")
     return HostConfig(
         route_prefix=extensions.get("http", {}).get("routePrefix", "api"),
+        function_timeout_s=_seconds(
+            content, "functionTimeout", FUNCTION_TIMEOUT_S, low=1.0, name="functionTimeout"
+        ),
         queues=_queue_options(queues),
         log_levels=content.get("logging", {}).get("logLevel", {}),
         warnings=tuple(warnings),
@@ -96,12 +101,18 @@ def _queue_options(given: Mapping[str, Any]) -> QueueOptions:
         raise HostError(message)
     return QueueOptions(
         batch_size=batch_size,
-        new_batch_threshold=_whole(given, "newBatchThreshold", default=batch_size // 2, low=0),
+        new_batch_threshold=_whole(
+            given, "newBatchThreshold", default=_threshold(batch_size), low=0
+        ),
         dequeue_count_max=_whole(given, "maxDequeueCount", default=5, low=1),
         visibility_timeout_s=_seconds(given, "visibilityTimeout", 0.0, high=VISIBILITY_S_MAX),
         poll_interval_s_max=_seconds(given, "maxPollingInterval", 60.0, low=POLL_INTERVAL_S_MIN),
         base64=encoding == "base64",
     )
+
+
+def _threshold(batch_size: int) -> int:
+    return batch_size // 2 * (os.cpu_count() or 1)
 
 
 def _whole(
@@ -118,7 +129,13 @@ def _whole(
 
 
 def _seconds(
-    given: Mapping[str, Any], key: str, default: float, *, low: float = 0.0, high: float = 2**31
+    given: Mapping[str, Any],
+    key: str,
+    default: float,
+    *,
+    low: float = 0.0,
+    high: float = 2**31,
+    name: str = "",
 ) -> float:
     if key not in given:
         return default
@@ -129,8 +146,8 @@ def _seconds(
         if low <= total <= high:
             return total
     message = (
-        f"reading host.json: extensions.queues.{key} is {given[key]!r}; write hh:mm:ss "
-        f"worth {low:g} to {high:g} seconds"
+        f"reading host.json: {name or 'extensions.queues.' + key} is {given[key]!r}; "
+        f"write hh:mm:ss worth {low:g} to {high:g} seconds"
     )
     raise HostError(message)
 

@@ -1,4 +1,4 @@
-"""A typed view of what the runtime indexed: triggers and outputs; it refuses what it cannot run."""
+"""A typed view of the triggers that the runtime indexed; it refuses what it cannot run."""
 
 from __future__ import annotations
 
@@ -46,15 +46,6 @@ class QueueTrigger:
     connection: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueOutput:
-    """A queue that a function's argument or return value is written to."""
-
-    argument: str
-    queue: str
-    connection: str
-
-
 Trigger = HttpTrigger | TimerTrigger | QueueTrigger
 
 
@@ -65,7 +56,6 @@ class Function:
     name: str
     function_id: str
     trigger: Trigger
-    outputs: tuple[QueueOutput, ...]
     retry: str | None
 
     @property
@@ -85,19 +75,10 @@ def read_function(metadata: RpcFunctionMetadata) -> Function:
     """Read one function's bindings; a binding this host lacks is refused, never skipped."""
     name = metadata.name
     triggers: list[Trigger] = []
-    outputs: list[QueueOutput] = []
     for raw in metadata.raw_bindings:
         binding: dict[str, Any] = json.loads(raw)
         kind = str(binding["type"]).lower()
-        if kind == "queue" and _is_out(binding):
-            outputs.append(
-                QueueOutput(
-                    argument=binding["name"],
-                    queue=binding["queueName"],
-                    connection=binding.get("connection") or DEFAULT_CONNECTION,
-                )
-            )
-        elif kind.endswith("trigger"):
+        if kind.endswith("trigger"):
             triggers.append(_trigger(kind, binding, name))
         elif kind != "http":
             raise HostError(_unknown(binding, name))
@@ -109,7 +90,6 @@ def read_function(metadata: RpcFunctionMetadata) -> Function:
         name=name,
         function_id=metadata.function_id,
         trigger=triggers[0],
-        outputs=tuple(outputs),
         retry=None if retry is None else str(retry.retry_strategy),
     )
 
@@ -143,15 +123,11 @@ def _trigger(kind: str, binding: Mapping[str, Any], name: str) -> Trigger:
     raise HostError(_unknown(binding, name))
 
 
-def _is_out(binding: Mapping[str, Any]) -> bool:
-    return str(binding.get("direction")).lower() in {"out", "1"}
-
-
 def _unknown(binding: Mapping[str, Any], name: str) -> str:
     return (
         f"reading {name}: the binding {binding.get('name')!r} is of type {binding['type']!r} "
-        f"({binding.get('direction')}); this host has httpTrigger, timerTrigger, queueTrigger "
-        "and queue outputs: run the app with func start"
+        f"({binding.get('direction')}); this host has httpTrigger, timerTrigger and "
+        "queueTrigger: run the app with func start"
     )
 
 
@@ -181,9 +157,5 @@ def describe(function: Function, route_prefix: str) -> dict[str, Any]:
     else:
         facts["queue"] = trigger.queue
         facts["connection"] = trigger.connection
-    facts["outputs"] = [
-        {"name": output.argument, "queue": output.queue, "connection": output.connection}
-        for output in function.outputs
-    ]
     facts["retry"] = function.retry
     return facts

@@ -1,42 +1,35 @@
-"""Runs invocations: asks the worker, writes queue outputs, logs the outcome, knows what runs."""
+"""Runs invocations: asks the worker, ends what lasts too long, logs the outcome.
+
+An invocation that outlasts functionTimeout takes the worker with it, and all that it ran.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sandbox.host.logs import event
 from sandbox.host.messages import InvocationRequest, ParameterBinding, TraceContext
-from sandbox.host.storage import StorageError, encoded
 from sandbox.host.worker import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from sandbox.host.functions import Function, QueueOutput
+    from sandbox.host.functions import Function
     from sandbox.host.messages import TypedData
-    from sandbox.host.storage import Queue
     from sandbox.host.worker import Worker
 
 
 class Invoker:
     """The one place where functions are run."""
 
-    def __init__(
-        self,
-        *,
-        worker: Worker,
-        queue_of: Callable[[QueueOutput], Queue],
-        is_base64: bool,
-    ) -> None:
+    def __init__(self, *, worker: Worker, timeout_s: float | None) -> None:
         self._worker = worker
-        self._queue_of = queue_of
-        self._is_base64 = is_base64
-        # Told the name of every queue this host adds a message to.
-        self.enqueued: Callable[[str], None] = lambda _queue: None
+        self._timeout_s = timeout_s
+        # Set when the worker has to be restarted.
+        self.worker_lost = asyncio.Event()
         self._running: dict[asyncio.Task[Outcome], str] = {}
 
     @property
@@ -75,9 +68,7 @@ class Invoker:
             ),
         )
         started = time.monotonic()
-        outcome = await self._worker.invoke(request, function.name)
-        if outcome.ok:
-            outcome = await self._write_outputs(function, outcome)
+        outcome = await self._ended(request, function)
         event(
             "invocation",
             level="information" if outcome.ok else "error",
@@ -91,43 +82,18 @@ class Invoker:
         )
         return outcome
 
-    async def _write_outputs(self, function: Function, outcome: Outcome) -> Outcome:
-        try:
-            for output in function.outputs:
-                given = (
-                    outcome.return_value
-                    if output.argument == "$return"
-                    else outcome.outputs.get(output.argument)
-                )
-                for body in bodies(given):
-                    queue = self._queue_of(output)
-                    await queue.put(encoded(body, is_base64=self._is_base64))
-                    self.enqueued(queue.name)
-        except (StorageError, UnicodeDecodeError) as error:
-            message = f"writing the outputs of {function.name}: {error}"
-            return Outcome(ok=False, error=message)
-        return outcome
-
-
-def bodies(given: TypedData | None) -> list[str | bytes]:
-    """Split an output value into messages: a list is one message an item."""
-    if given is None:
-        return []
-    if given.bytes is not None:
-        return [given.bytes]
-    if given.string is not None:
-        return [given.string]
-    if given.json is None:
-        number = given.int if given.int is not None else given.double
-        return [] if number is None else [str(number)]
-    value = json.loads(given.json)
-    return [_body(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def _body(item: Any) -> str:
-    if isinstance(item, str):
-        return item
-    # azure.functions writes a QueueMessage as {"id", "body"}; only the body travels.
-    if isinstance(item, dict) and isinstance(item.get("body"), str):
-        return str(item["body"])
-    return json.dumps(item)
+    async def _ended(self, request: InvocationRequest, function: Function) -> Outcome:
+        work = asyncio.ensure_future(self._worker.invoke(request, function.name))
+        lost = asyncio.ensure_future(self.worker_lost.wait())
+        await asyncio.wait(
+            {work, lost}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        is_lost = lost.done()
+        lost.cancel()
+        if work.done():
+            return work.result()
+        if is_lost:
+            return Outcome(ok=False, error="the worker was restarted while it ran")
+        self.worker_lost.set()
+        message = f"timeout of {self._timeout_s:g} s exceeded; the worker is restarted"
+        return Outcome(ok=False, error=message)

@@ -1,4 +1,7 @@
-"""Listens to one queue as the real host does: polls, leases, retries, poisons; it runs nothing."""
+"""Listens to one queue as the real host does: polls, leases, retries, poisons; it runs nothing.
+
+What storage refuses for good is raised and ends the host; a missing queue is not made here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,12 @@ from typing import TYPE_CHECKING
 from sandbox.host.config import POLL_INTERVAL_S_MIN, QueueOptions
 from sandbox.host.logs import event
 from sandbox.host.messages import TypedData
-from sandbox.host.storage import Message, MessageGoneError, QueueMissingError, StorageError
+from sandbox.host.storage import (
+    Message,
+    MessageGoneError,
+    QueueMissingError,
+    ServerBusyError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +28,11 @@ if TYPE_CHECKING:
     from sandbox.host.functions import Function
     from sandbox.host.invoker import Invoker
     from sandbox.host.storage import Queue
+    from sandbox.host.worker import Outcome
 
 POISON_SUFFIX = "-poison"
 # RandomizedExponentialBackoffStrategy.RandomizationFactor of the WebJobs SDK.
 RANDOM_SHARE = 0.2
-# A renewal that fails is tried again this many times before the lease would run out.
-RENEWALS_PER_LEASE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,7 @@ class QueueListener:
         lease_s: int,
         invoker: Invoker,
         random: Callable[[], float],
+        moved: Callable[[str], None],
     ) -> None:
         self._function = function
         self._queue = queue
@@ -75,6 +83,8 @@ class QueueListener:
         self._lease_s = lease_s
         self._invoker = invoker
         self._random = random
+        self._moved = moved
+        self._trouble = ""
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._processing: set[asyncio.Task[None]] = set()
@@ -84,12 +94,8 @@ class QueueListener:
         """The queue it listens to."""
         return self._queue.name
 
-    async def prepare(self) -> None:
-        """Create the queue it listens to unless it is there."""
-        await self._queue.create()
-
     def wake(self) -> None:
-        """Poll now: a function of this host has just added a message."""
+        """Poll now: this host has just moved a message here."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -99,44 +105,61 @@ class QueueListener:
 
     async def run(self) -> None:
         """Poll until stopped, then wait for what is still being processed."""
+        async with asyncio.TaskGroup() as group:
+            await self._poll(group)
+
+    async def _poll(self, group: asyncio.TaskGroup) -> None:
         backoff = Backoff(interval_s_max=self._options.poll_interval_s_max)
-        found_since_wait, trouble = False, ""
+        found_since_wait = False
         while not self._stopping.is_set():
-            messages: list[Message] = []
             self._wake.clear()
             if self._stopping.is_set():
                 break
-            try:
-                messages = await self._receive()
-                trouble = ""
-            except StorageError as error:
-                if str(error) != trouble:
-                    trouble = str(error)
-                    self._tell("queue_unreachable", level="warning", error=trouble)
+            messages = await self._receive()
+            if self._stopping.is_set():
+                # The real host gives the call up: what it took stays hidden for its lease.
+                break
             if messages:
                 found_since_wait = True
-                await self._take(messages)
+                await self._take(messages, group)
                 continue
             backoff = backoff.after(found=found_since_wait, random=self._random)
             found_since_wait = False
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), backoff.interval_s)
-        if self._processing:
-            await asyncio.wait(self._processing)
 
     async def _receive(self) -> list[Message]:
         try:
-            return await self._queue.receive(
+            messages = await self._queue.receive(
                 count_max=self._options.batch_size, lease_s=self._lease_s
             )
-        except QueueMissingError:
-            await self._queue.create()
+        except (QueueMissingError, ServerBusyError) as error:
+            if str(error) != self._trouble:
+                self._tell("queue_unreachable", level="warning", error=str(error))
+            self._trouble = str(error)
             return []
+        self._trouble = ""
+        return [message for message in messages if await self._is_readable(message)]
 
-    async def _take(self, messages: list[Message]) -> None:
+    async def _is_readable(self, message: Message) -> bool:
+        try:
+            message.raw(is_base64=self._options.base64)
+        except ValueError as error:
+            advice = f"{error}; host.json's messageEncoding says base64"
+            self._tell("message_undecodable", "error", message_id=message.id, error=advice)
+            if not self._is_last:
+                await self._to_poison(message)
+            return False
+        return True
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether messages of this queue are never moved nor released by a failure."""
+        return self.queue_name.endswith(POISON_SUFFIX)
+
+    async def _take(self, messages: list[Message], group: asyncio.TaskGroup) -> None:
         for message in messages:
-            work = self._put_back(message) if self._stopping.is_set() else self._process(message)
-            task = asyncio.create_task(work)
+            task = group.create_task(self._process(message))
             self._processing.add(task)
             task.add_done_callback(self._processing.discard)
         stopped = asyncio.create_task(self._stopping.wait())
@@ -145,52 +168,45 @@ class QueueListener:
         stopped.cancel()
 
     async def _process(self, message: Message) -> None:
+        most = self._options.dequeue_count_max
         try:
-            if message.dequeue_count > self._options.dequeue_count_max:
+            if message.dequeue_count > most and not self._is_last:
                 await self._to_poison(message)
                 return
             succeeded, message = await self._invoke(message)
             if succeeded:
                 await self._queue.delete(message)
-            elif message.dequeue_count >= self._options.dequeue_count_max:
+            elif self._is_last:
+                self._tell("message_hidden", "warning", message_id=message.id)
+            elif message.dequeue_count >= most:
                 await self._to_poison(message)
             else:
                 await self._queue.hide(message, seconds=self._options.visibility_timeout_s)
         except MessageGoneError as error:
             self._tell("message_lost", message_id=message.id, error=str(error))
-        except StorageError as error:
-            # The message stays hidden until its lease runs out, and then comes back.
-            self._tell("message_stuck", "error", message_id=message.id, error=str(error))
 
     async def _invoke(self, message: Message) -> tuple[bool, Message]:
         try:
-            body = message.body(is_base64=self._options.base64)
-        except ValueError as error:
-            advice = f"{error}; host.json's messageEncoding says base64"
-            self._tell("message_undecodable", "error", message_id=message.id, error=advice)
+            body = message.raw(is_base64=self._options.base64).decode("utf-8")
+        except UnicodeDecodeError as error:
+            # A trigger without a data type binds text: the function is never called.
+            self._tell("binding_failed", "error", message_id=message.id, error=str(error))
             return False, message
-        payload = TypedData(string=body) if isinstance(body, str) else TypedData(bytes=body)
-        task = self._invoker.start(self._function, payload, trigger_metadata(message, body))
+        metadata = trigger_metadata(message, body)
+        task = self._invoker.start(self._function, TypedData(string=body), metadata)
         while not task.done():
             await asyncio.wait({task}, timeout=self._lease_s / 2)
             if not task.done():
                 message = await self._renew(message, task)
         return task.result().ok, message
 
-    async def _renew(self, message: Message, task: asyncio.Task[object]) -> Message:
-        for _ in range(RENEWALS_PER_LEASE):
-            try:
-                return await self._queue.hide(message, seconds=self._lease_s)
-            except MessageGoneError as error:
-                self._tell("lease_lost", "warning", message_id=message.id, error=str(error))
-                await asyncio.wait({task})
-                return message
-            except StorageError as error:
-                self._tell("renewal_failed", "warning", message_id=message.id, error=str(error))
-                await asyncio.wait({task}, timeout=self._lease_s / (2 * RENEWALS_PER_LEASE))
-                if task.done():
-                    return message
-        return message
+    async def _renew(self, message: Message, task: asyncio.Task[Outcome]) -> Message:
+        try:
+            return await self._queue.hide(message, seconds=self._lease_s)
+        except MessageGoneError as error:
+            self._tell("lease_lost", "warning", message_id=message.id, error=str(error))
+            await asyncio.wait({task})
+            return message
 
     async def _to_poison(self, message: Message) -> None:
         await self._poison.put(message.text)
@@ -202,25 +218,20 @@ class QueueListener:
             dequeue_count=message.dequeue_count,
             poison_queue=self._poison.name,
         )
-        self._invoker.enqueued(self._poison.name)
-
-    async def _put_back(self, message: Message) -> None:
-        with suppress(StorageError):
-            await self._queue.hide(message, seconds=0)
+        self._moved(self._poison.name)
 
     def _tell(self, name: str, level: str = "information", **facts: object) -> None:
         event(name, level=level, function=self._function.name, queue=self._queue.name, **facts)
 
 
-def trigger_metadata(message: Message, body: str | bytes) -> dict[str, TypedData]:
+def trigger_metadata(message: Message, body: str) -> dict[str, TypedData]:
     """Build what azure.functions.QueueMessage is made from."""
 
     def moment(at: datetime) -> TypedData:
         return TypedData(json=json.dumps(at.isoformat()))
 
-    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
     return {
-        "QueueTrigger": TypedData(string=text),
+        "QueueTrigger": TypedData(string=body),
         "Id": TypedData(string=message.id),
         "PopReceipt": TypedData(string=message.pop_receipt),
         "DequeueCount": TypedData(json=str(message.dequeue_count)),

@@ -49,6 +49,11 @@ class Schedule:
     months: frozenset[int]
     weekdays: frozenset[int]
 
+    @property
+    def is_often(self) -> bool:
+        """Whether it names several seconds of every minute; such a timer is not monitored."""
+        return len(self.seconds) > 1 and set(self.text.split()[1:]) == {"*"}
+
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first moment strictly after this one, or None when there is none."""
         start = moment.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.cookies import SimpleCookie
@@ -57,6 +58,38 @@ class Keys:
         return any(hmac.compare_digest(key.encode(), offered) for key in accepted)
 
 
+class Instances:
+    """Room for calls at once: an instance takes `calls_each`, and a further one starts cold.
+
+    All instances are this one process; only the wait for a new one is Azure's.
+    """
+
+    def __init__(self, *, calls_each: int, cold_start_s: float, idle_s: float) -> None:
+        self._calls_each = calls_each
+        self._cold_start_s = cold_start_s
+        self._idle_s = idle_s
+        self._running = 0
+        self._warm = 0
+        self._used_at_s = 0.0
+
+    async def take(self) -> None:
+        """Wait for room: at once on a warm instance, else for a new one to start."""
+        now_s = time.monotonic()
+        if not self._running and now_s - self._used_at_s > self._idle_s:
+            self._warm = 0
+        self._running += 1
+        self._used_at_s = now_s
+        needed = -(-self._running // self._calls_each)
+        if needed > self._warm:
+            await asyncio.sleep(self._cold_start_s)
+            self._warm = max(self._warm, needed)
+
+    def give_back(self) -> None:
+        """A call ended."""
+        self._running -= 1
+        self._used_at_s = time.monotonic()
+
+
 class HttpFace:
     """One handler for every path."""
 
@@ -69,6 +102,7 @@ class HttpFace:
         invoker: Invoker,
         body_bytes_max: int,
         response_s_max: float,
+        instances: Instances,
     ) -> None:
         self._functions = functions
         self._table = table
@@ -76,6 +110,7 @@ class HttpFace:
         self._invoker = invoker
         self._body_bytes_max = body_bytes_max
         self._response_s_max = response_s_max
+        self._instances = instances
 
     def application(self) -> web.Application:
         """Return the aiohttp application to serve."""
@@ -101,7 +136,9 @@ class HttpFace:
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(request, 413)
         payload = TypedData(http=rpc_request(request, found.values, body))
+        await self._instances.take()
         task = self._invoker.start(function, payload)
+        task.add_done_callback(lambda _task: self._instances.give_back())
         await asyncio.wait({task}, timeout=self._response_s_max)
         if not task.done():
             event(
@@ -111,7 +148,7 @@ class HttpFace:
                 error=f"no answer within {self._response_s_max:g} s; the function goes on",
             )
             return web.Response(status=504)
-        return response(task.result(), function)
+        return response(task.result())
 
     @staticmethod
     def _refuse(request: web.Request, status: int) -> web.Response:
@@ -146,17 +183,13 @@ def rpc_request(request: web.Request, values: Mapping[str, str], body: bytes) ->
     )
 
 
-def response(outcome: Outcome, function: Function) -> web.Response:
+def response(outcome: Outcome) -> web.Response:
     """Map an outcome to an answer; a failure is a bare 500, its reason is in the log only."""
     if not outcome.ok:
         return web.Response(status=500)
-    queues = {output.argument for output in function.outputs}
-    given = outcome.return_value if "$return" not in queues else None
-    for name, value in outcome.outputs.items():
-        if given is None and name not in queues:
-            given = value
+    given = outcome.return_value or next(iter(outcome.outputs.values()), None)
     if given is None:
-        return web.Response(status=204 if "$return" not in queues else 200)
+        return web.Response(status=204)
     if given.http is None:
         return web.Response(text=given.string or given.json or "")
     http = given.http

@@ -15,7 +15,6 @@ from aiohttp import web
 from sandbox.host.app import Wiring, index_app
 from sandbox.host.faults import HostError
 from sandbox.host.logs import event
-from sandbox.host.storage import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 ADDRESS = "127.0.0.1"
 # Time to send the last answers, on top of the drain limit.
 CLOSE_S_MAX = 2.0
-EXIT_DONE, EXIT_LISTENER_FAILED = 0, 1
+EXIT_DONE, EXIT_LISTENER_FAILED, EXIT_WORKER_LOST = 0, 1, 75
 
 
 async def serve(options: Options, environment: MutableMapping[str, str]) -> int:
@@ -48,7 +47,7 @@ async def serve(options: Options, environment: MutableMapping[str, str]) -> int:
             code = await _serve(app, wiring, options, listening, stopping)
         finally:
             await wiring.storage.close()
-    if not wiring.invoker.running:
+    if code != EXIT_WORKER_LOST and not wiring.invoker.running:
         app.worker.stop()
     return code
 
@@ -58,12 +57,6 @@ async def _serve(
 ) -> int:
     # Everything that can be wrong in the app is found before anything of it runs.
     face, timers, queues = wiring.face(), wiring.timers(), wiring.queues()
-    for queue in queues:
-        try:
-            await queue.prepare()
-        except StorageError as error:
-            message = f"starting {app.functions[0].name} and others: {error}; is storage running?"
-            raise HostError(message) from error
     runner = web.AppRunner(face.application(), access_log=None, shutdown_timeout=options.drain_s)
     await runner.setup()
     await web.SockSite(runner, listening).start()
@@ -73,24 +66,36 @@ async def _serve(
     event("ready", url=f"http://{ADDRESS}:{port}", functions=len(app.functions))
     if options.ready_file is not None:
         _write_ready(options.ready_file, port, app, options)
-    code = await _until_stopped(tasks, stopping)
+    lost = wiring.invoker.worker_lost
+    code = await _until_stopped(tasks, stopping, lost)
     await _drain(wiring, runner, listeners, tasks, options.drain_s)
     return code
 
 
-async def _until_stopped(tasks: set[asyncio.Task[None]], stopping: asyncio.Event) -> int:
-    told = asyncio.create_task(stopping.wait())
+async def _until_stopped(
+    tasks: set[asyncio.Task[None]], stopping: asyncio.Event, worker_lost: asyncio.Event
+) -> int:
+    told, lost = asyncio.create_task(stopping.wait()), asyncio.create_task(worker_lost.wait())
     waiting: set[asyncio.Task[None]] = set(tasks)
-    while not told.done():
-        done, _ = await asyncio.wait({told, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting -= done
-        for task in done - {told}:
-            failure = task.exception()
-            if failure is not None:
-                told.cancel()
-                event("listener_failed", level="critical", error=repr(failure))
-                return EXIT_LISTENER_FAILED
-    return EXIT_DONE
+    try:
+        while not told.done() and not lost.done():
+            ends = {told, lost, *waiting}
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            waiting -= done
+            for task in done - {told, lost}:
+                failure = task.exception()
+                if failure is not None:
+                    event("listener_failed", level="critical", error=_reason(failure))
+                    return EXIT_LISTENER_FAILED
+        return EXIT_DONE if told.done() else EXIT_WORKER_LOST
+    finally:
+        told.cancel()
+        lost.cancel()
+
+
+def _reason(failure: BaseException) -> str:
+    causes = failure.exceptions if isinstance(failure, BaseExceptionGroup) else (failure,)
+    return "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
 
 
 async def _drain(

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.core.exceptions import AzureError
 from azure.storage.queue.aio import QueueServiceClient
 
 from sandbox.host.faults import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from azure.storage.queue.aio import QueueClient
 
-# A queue message holds 64 KiB as it travels, base64 included.
-MESSAGE_BYTES_MAX = 64 * 1024
-# Loopback answers at once; the SDK's own 15 s and more between tries would outlast a drain.
+T = TypeVar("T")
+
+# The real host asks again at about these moments after a first refusal, and then gives up.
+RETRY_WAITS_S = (0.8, 1.7, 3.5, 7.0, 11.0)
+# Every other answer is final: 403 ends the host at once.
+_RETRIED = {408, 429, 500, 502, 503, 504}
+SERVER_ERROR = 500
 CLIENT_LIMITS: Mapping[str, Any] = {
-    "retry_total": 2,
-    "initial_backoff": 0.2,
-    "increment_base": 0.5,
-    "random_jitter_range": 0,
+    "retry_total": 0,
     "connection_timeout": 5,
     "read_timeout": 30,
 }
 
 
 class StorageError(Exception):
-    """Storage did not do what was asked; it may next time."""
+    """Storage did not do what was asked, however often; the real host ends then."""
+
+
+class ServerBusyError(StorageError):
+    """Storage answered with a fault of its own; only a receive outlives that."""
 
 
 class MessageGoneError(StorageError):
     """The message is deleted, or someone else holds it now: there is nothing left to do."""
+
+
+class QueueThereError(StorageError):
+    """The queue to be made is there already."""
 
 
 class QueueMissingError(MessageGoneError):
@@ -56,68 +66,50 @@ class Message:
     expires_on: datetime
     next_visible_on: datetime
 
-    def body(self, *, is_base64: bool) -> str | bytes:
-        """Decode the message; bytes that are no text stay bytes."""
+    def raw(self, *, is_base64: bool) -> bytes:
+        """Undo the encoding it travelled in; blanks within base64 do not count."""
         if not is_base64:
-            return self.text
-        raw = base64.b64decode(self.text, validate=True)
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            return raw
-
-
-def encoded(body: str | bytes, *, is_base64: bool) -> str:
-    """Encode a message for its journey."""
-    raw = body.encode("utf-8") if isinstance(body, str) else body
-    return base64.b64encode(raw).decode("ascii") if is_base64 else raw.decode("utf-8")
+            return self.text.encode("utf-8")
+        return base64.b64decode("".join(self.text.split()), validate=True)
 
 
 class Queue:
-    """One queue; it is created when it is not there."""
+    """One queue; only a message for it makes it, never a listener."""
 
-    def __init__(self, client: QueueClient) -> None:
+    def __init__(self, client: QueueClient, time_scale: float) -> None:
         self._client = client
+        self._waits_s = [wait_s * time_scale for wait_s in RETRY_WAITS_S]
         self.name: str = client.queue_name
-
-    async def create(self) -> None:
-        """Create the queue unless it is there."""
-        with (
-            suppress(ResourceExistsError),
-            self._asked("creating", let_through=ResourceExistsError),
-        ):
-            await self._client.create_queue()
 
     async def put(self, text: str) -> None:
         """Add a message, creating the queue if need be."""
-        if len(text.encode("utf-8")) > MESSAGE_BYTES_MAX:
-            message = (
-                f"adding a message to queue {self.name}: it has {len(text)} characters as it "
-                f"travels; a message holds {MESSAGE_BYTES_MAX} bytes, put the rest in a blob"
-            )
-            raise StorageError(message)
+        doing = "adding a message to"
         try:
-            with self._asked("adding a message to"):
-                await self._client.send_message(text)
+            await self._asked(doing, lambda: self._client.send_message(text))
         except QueueMissingError:
-            await self.create()
-            with self._asked("adding a message to"):
-                await self._client.send_message(text)
+            with suppress(QueueThereError):
+                await self._asked("creating", self._client.create_queue)
+            await self._asked(doing, lambda: self._client.send_message(text))
 
     async def receive(self, *, count_max: int, lease_s: int) -> list[Message]:
         """Take up to this many messages and hide them for the lease."""
-        with self._asked("receiving from"):
+
+        async def received() -> list[Message]:
             pages = self._client.receive_messages(
                 messages_per_page=count_max, max_messages=count_max, visibility_timeout=lease_s
             )
-            return [_message(received) async for received in pages]
+            return [_message(each) async for each in pages]
+
+        return await self._asked("receiving from", received)
 
     async def hide(self, message: Message, *, seconds: float) -> Message:
         """Hide a message for so long from now; returns it with its new receipt."""
-        with self._asked("hiding a message of"):
-            updated: Any = await self._client.update_message(
+        updated: Any = await self._asked(
+            "hiding a message of",
+            lambda: self._client.update_message(
                 message.id, message.pop_receipt, visibility_timeout=math.ceil(seconds)
-            )
+            ),
+        )
         return replace(
             message,
             pop_receipt=updated.pop_receipt,
@@ -126,24 +118,35 @@ class Queue:
 
     async def delete(self, message: Message) -> None:
         """Delete a message this host still holds."""
-        with self._asked("deleting a message of"):
-            await self._client.delete_message(message.id, message.pop_receipt)
+        await self._asked(
+            "deleting a message of",
+            lambda: self._client.delete_message(message.id, message.pop_receipt),
+        )
 
-    @contextmanager
-    def _asked(self, doing: str, let_through: type[AzureError] | tuple[()] = ()) -> Iterator[None]:
-        try:
-            yield
-        except let_through:
-            raise
-        except AzureError as error:
-            code = str(getattr(error, "error_code", None) or type(error).__name__)
-            failure = _FAILURES.get(code, StorageError)
-            message = f"{doing} queue {self.name}: {code}: {error.message}"
-            raise failure(message) from error
+    async def _asked(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
+        for wait_s in [*self._waits_s, None]:
+            try:
+                return await call()
+            except AzureError as error:
+                status = getattr(error, "status_code", None)
+                if wait_s is None or (status is not None and status not in _RETRIED):
+                    raise self._failure(doing, error, status) from error
+                await asyncio.sleep(wait_s)
+        message = f"{doing} queue {self.name}: no try was made"
+        raise StorageError(message)
+
+    def _failure(self, doing: str, error: AzureError, status: int | None) -> StorageError:
+        code = str(getattr(error, "error_code", None) or type(error).__name__)
+        kind = _FAILURES.get(code, StorageError)
+        if kind is StorageError and status is not None and status >= SERVER_ERROR:
+            kind = ServerBusyError
+        return kind(f"{doing} queue {self.name}: {code}: {error.message}")
 
 
 _FAILURES: Mapping[str, type[StorageError]] = {
     "QueueNotFound": QueueMissingError,
+    "QueueAlreadyExists": QueueThereError,
+    "QueueBeingDeleted": ServerBusyError,
     "MessageNotFound": MessageGoneError,
     "PopReceiptMismatch": MessageGoneError,
 }
@@ -164,7 +167,8 @@ def _message(received: Any) -> Message:
 class Storage:
     """The storage accounts behind the app's connection strings, each opened once."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_scale: float) -> None:
+        self._time_scale = time_scale
         self._accounts: dict[str, QueueServiceClient] = {}
 
     def queue(self, connection: str, name: str) -> Queue:
@@ -179,7 +183,7 @@ class Storage:
                 )
                 raise HostError(message) from error
             self._accounts[connection] = account
-        return Queue(account.get_queue_client(name))
+        return Queue(account.get_queue_client(name), self._time_scale)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,4 +1,7 @@
-"""Sends work to Storage queues in the form the Functions host reads; it receives nothing."""
+"""Sends work to Storage queues in the form the Functions host reads; it receives nothing.
+
+It counts messages, too: those that no function can read are found in no other way.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +29,11 @@ class StorageMail:
                 with unless_there():
                     client.create_queue()
                 client.send_message(text, visibility_timeout=hidden_s)
+
+    def count(self, queue: str) -> int:
+        client = self._queues.get_queue_client(queue)
+        with translated("counting the messages of", f"queue {queue}"):
+            try:
+                return client.get_queue_properties().approximate_message_count or 0
+            except ResourceNotFoundError:
+                return 0

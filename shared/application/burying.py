@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 
 from shared.application.bundle import Ports
 from shared.application.dispatching import named_in, read_work
@@ -48,9 +50,12 @@ class Burying:
         return f"a message of {queue} was left alone: {error}"
 
     def run(self, queue: str, body: bytes) -> str:
-        """Record a poison message; returns what was recorded, for the log."""
+        """Record a poison message; returns what was recorded, for the log.
+
+        A failure here comes back every ten minutes for a week, so each step may be repeated.
+        """
         text = body.decode("utf-8", errors="replace")
-        outcome = f"message {text[:TEXT_SHOWN_MAX]!r} of {queue} failed every time: "
+        outcome = f"message {_shown(queue, text)} of {queue} failed every time: "
         outcome += self._settled(queue, text)
         incident = Incident(at_s=self._ports.clock.now_s(), kind=IncidentKind.POISON, text=outcome)
         self._ports.incidents.record(incident)
@@ -76,3 +81,15 @@ class Burying:
             return f"slice {work.slice.id} is in a living worker's hands"
         failure = EbbError(f"the worker of {queue} failed on it every time; see its log")
         return settle_failure(self._ports, work, cause=Cause.FAULT, error=failure)
+
+
+def _shown(queue: str, text: str) -> str:
+    """Which message it was; of a delivery never its text, for that holds the run's callback."""
+    with suppress(PermanentError):
+        name, slice_id = named_in(text)
+        fence = json.loads(text).get("fence")
+        attempt = f", attempt {fence}" if isinstance(fence, int) else ""
+        return f"for slice {slice_id[:TEXT_SHOWN_MAX]!r} of {name[:TEXT_SHOWN_MAX]!r}{attempt}"
+    if queue == RECEIVE_QUEUE:
+        return f"of {len(text)} characters"
+    return repr(text[:TEXT_SHOWN_MAX])

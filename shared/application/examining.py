@@ -17,6 +17,7 @@ from shared.domain.alerts import harmless_message
 from shared.domain.slices import Migration
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.errors import EbbError
+from shared.ports import POISON_QUEUES
 
 QUEUE = "ebb-doctor"  # no trigger reads it; Azure drops its messages after seven days
 MIGRATIONS_MAX = 16  # as many as one tick looks at
@@ -79,6 +80,11 @@ class Examining:
         yield "ledger", ledger, role + "Storage Table Data Contributor"
         yield "board", self._board, role + "Storage Table Data Contributor"
         yield "queue", self._queue, role + "Storage Queue Data Contributor"
+        yield (
+            "poison queues",
+            self._poison,
+            "see the runbook's section poison: peek at them, and delete what is not Ebb's",
+        )
         yield "lease", self._lease, role + "Storage Blob Data Owner"
         yield (
             "controller",
@@ -101,6 +107,13 @@ class Examining:
     def _queue(self) -> str:
         self._ports.mail.send(QUEUE, "{}")
         return f"a message went to {QUEUE}"
+
+    def _poison(self) -> str:
+        held = {queue: self._ports.mail.count(queue) for queue in POISON_QUEUES}
+        left = [f"{queue} holds {count}" for queue, count in held.items() if count]
+        if left:
+            raise Fault(f"{', '.join(left)}: messages that no function could record or even read")
+        return "empty, or not made yet"
 
     def _lease(self) -> str:
         held = self._ports.lease.acquire()

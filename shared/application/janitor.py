@@ -21,13 +21,15 @@ from shared.domain.receipt import (
 from shared.domain.slices import Migration, MigrationState, SliceState
 from shared.domain.spec import parse_spec
 from shared.errors import EbbError, PermanentError
-from shared.ports import Archive
+from shared.ports import POISON_QUEUES, Archive, Incident, IncidentKind
 
 BLOBS_PER_SWEEP_MAX = 2_000  # of one migration: a sweep ends well within a function's time
 YOUNG_S = 3_600.0  # a worker that lost its seat may still be writing for this long
 DECISIONS_KEPT_S = 90 * 86_400.0
 METERING_KEPT_S = 7_200
 ROWS_PER_SWEEP_MAX = 1_000
+POISON_NOTED_AGAIN_S = 86_400.0  # such a message stays for up to seven days
+INCIDENTS_LOOKED_AT = 200  # a day of many incidents; beyond it one more note does no harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Swept:
     blobs: int
     decisions: int
     metering: int
+    poison: int = 0
     troubles: tuple[str, ...] = ()
 
 
@@ -52,13 +55,36 @@ class Janitor:
                 blobs += self._sweep_one(migration, now_s)
             except EbbError as error:
                 troubles.append(f"{migration.name}: {error}")
+        poison = self._note_poison(now_s)
         decisions = self._ports.journal.forget(
             before_s=now_s - DECISIONS_KEPT_S, limit=ROWS_PER_SWEEP_MAX
         )
         metering = self._ports.metering.forget(
             before_s=int(now_s) - METERING_KEPT_S, limit=ROWS_PER_SWEEP_MAX
         )
-        return Swept(blobs=blobs, decisions=decisions, metering=metering, troubles=tuple(troubles))
+        return Swept(
+            blobs=blobs,
+            decisions=decisions,
+            metering=metering,
+            poison=poison,
+            troubles=tuple(troubles),
+        )
+
+    def _note_poison(self, now_s: float) -> int:
+        """A message that cannot be decoded reaches no function: only its queue's count shows it."""
+        left = 0
+        noted = self._ports.incidents.latest(
+            limit=INCIDENTS_LOOKED_AT, since_s=now_s - POISON_NOTED_AGAIN_S
+        )
+        for queue in POISON_QUEUES:
+            count = self._ports.mail.count(queue)
+            left += count
+            text = f"queue {queue} holds messages that no function could record or even read"
+            if count and text not in {each.text for each in noted}:
+                self._ports.incidents.record(
+                    Incident(at_s=now_s, kind=IncidentKind.POISON, text=text)
+                )
+        return left
 
     def _sweep_one(self, migration: Migration, now_s: float) -> int:
         spec = parse_spec(migration.spec_text)

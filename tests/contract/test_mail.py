@@ -50,6 +50,17 @@ def test_a_delay_beyond_a_messages_life_is_cut(azurite: AzuriteRooms) -> None:
     assert [base64.b64decode(raw) for raw in raw_texts(azurite, queue)] == [b"past"]
 
 
+def test_hidden_messages_are_counted_and_a_missing_queue_is_empty(
+    azurite: AzuriteRooms,
+) -> None:
+    """What cannot be decoded is hidden nearly always: a peek would miss it."""
+    queue, mail = queue_name(), StorageMail(azurite.clients.queues)
+    assert mail.count(queue) == 0
+    mail.send(queue, "later", delay_s=3600)
+    mail.send(queue, "now")
+    assert mail.count(queue) == 2
+
+
 def test_racing_senders_all_deliver(azurite: AzuriteRooms) -> None:
     """Sixteen send to a queue that does not exist yet."""
     queue, mail = queue_name(), StorageMail(azurite.clients.queues)

@@ -114,7 +114,7 @@ def app(
     silent.close()
     options = HostOptions(
         tick_schedule="*/1 * * * * *",
-        queue_lease_s=2,
+        time_scale=0.0034,
         app_dir=app_dir,
         settings=receiver.settings(silent.host),
     )

@@ -93,7 +93,7 @@ def test_reads_are_right_through_copy_removal_a_crash_and_a_restore(
     place = new_place(SMALL)
     container = tiered_container(place)
     load = ReadingLoad(container, container.read_all_items(), seed=8)
-    options = HostOptions(tick_schedule="*/2 * * * * *", queue_lease_s=3)
+    options = HostOptions(tick_schedule="*/2 * * * * *", time_scale=0.005)
     with function_app(sandbox, options) as app, load.running(per_s=READS_PER_S):
         load.wait_for(200)
         load.phase, load.changes = "copying", 0.01

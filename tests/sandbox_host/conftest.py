@@ -8,12 +8,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
 from sandbox.azurite import start_azurite
@@ -25,6 +27,8 @@ REPOSITORY = HERE.parents[1]
 SAMPLE_APP = HERE / "sample_app"
 # Generous: a wait ends as soon as what it waits for is there.
 PATIENCE_S = 20.0
+# A lease of 2 s, a timer's lock of 0.2 s, a cold start of 17 ms.
+TIME_SCALE = "0.0034"
 YEARLY = "0 0 0 1 1 *"
 
 
@@ -151,7 +155,13 @@ class Hosts:
         }
         ready_path = self._folder / f"ready-{len(self._hosts)}.json"
         log_path = self._folder / f"log-{len(self._hosts)}.jsonl"
-        files = ("--settings", str(write_settings(self._folder, settings)))
+        files = (
+            *("--settings", str(write_settings(self._folder, settings))),
+            *("--state-dir", str(self._folder / "state"), "--time-scale", TIME_SCALE),
+        )
+        for queue in (self._queue_name, f"{self._queue_name}-poison"):
+            with queue_client(self._storage, queue) as client, suppress(ResourceExistsError):
+                client.create_queue()
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 host_command(*files, "--ready-file", str(ready_path), *options, app=app),

@@ -1,15 +1,20 @@
-"""The host's small laws, without a host: routes, polling, settings, outputs."""
+"""The host's small laws, without a host: routes, polling, settings, locks."""
 
+import asyncio
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from sandbox.host.config import QueueOptions, connection_string, read_host_config, resolve
 from sandbox.host.faults import HostError
-from sandbox.host.invoker import bodies
-from sandbox.host.messages import TypedData
 from sandbox.host.queues import Backoff
 from sandbox.host.routes import Found, Refusal, RouteTable, parse_route, route_table
+from sandbox.host.schedule import parse_schedule
+from sandbox.host.server import Instances
+from sandbox.host.storage import Message
+from sandbox.host.timers import LockFile
 
 
 def table(*routes: str, prefix: str = "api") -> RouteTable:
@@ -125,12 +130,12 @@ def test_the_jitter_of_polling_stays_within_a_fifth() -> None:
 
 
 def test_host_json_without_queue_settings_means_the_defaults_of_azure(tmp_path: Path) -> None:
-    """16 a batch, 8 as threshold, 5 tries, a minute between polls, base64."""
+    """16 a batch, 8 for each processor as threshold, 5 tries, a minute between polls, base64."""
     path = tmp_path / "host.json"
     path.write_text('{"version": "2.0"}', "utf-8")
     assert read_host_config(path).queues == QueueOptions(
         batch_size=16,
-        new_batch_threshold=8,
+        new_batch_threshold=8 * (os.cpu_count() or 1),
         dequeue_count_max=5,
         visibility_timeout_s=0.0,
         poll_interval_s_max=60.0,
@@ -206,17 +211,80 @@ def test_a_connection_is_found_with_and_without_its_prefix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("text", "is_often"),
     [
-        (None, []),
-        (TypedData(string='["one", "message"]'), ['["one", "message"]']),
-        (TypedData(bytes=b"\x00\xff"), [b"\x00\xff"]),
-        (TypedData(json='["a", {"id": "1", "body": "b"}, {"c": 1}]'), ["a", "b", '{"c": 1}']),
-        (TypedData(json='{"id": null, "body": "one"}'), ["one"]),
+        ("*/5 * * * * *", True),
+        ("0 */1 * * * *", False),
+        ("*/5 0 3 * * *", False),
+        ("0 0 3 * * *", False),
+        ("30 * * * * *", False),
     ],
 )
-def test_an_output_value_becomes_the_messages_it_stands_for(
-    given: TypedData | None, expected: list[str | bytes]
-) -> None:
-    """A list is one message an item; a QueueMessage is its body; a string is never taken apart."""
-    assert bodies(given) == expected
+def test_only_several_runs_in_every_minute_are_not_monitored(text: str, *, is_often: bool) -> None:
+    """Azure looks at the expression's form, not at the gap to the next run."""
+    assert parse_schedule(text).is_often is is_often
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"), [("aGVs bG8=\n", b"hello"), ("", b""), ("aGVsbG8=", b"hello")]
+)
+def test_blanks_within_base64_do_not_count(text: str, raw: bytes) -> None:
+    """.NET skips them."""
+    assert _message(text).raw(is_base64=True) == raw
+
+
+@pytest.mark.parametrize("text", ["not base64 !!", "hello", '{"a":1}', "aGVsbG8"])
+def test_what_is_not_base64_cannot_be_decoded(text: str) -> None:
+    """A missing padding is as wrong as foreign text."""
+    with pytest.raises(ValueError, match=r"base64|padding|characters"):
+        _message(text).raw(is_base64=True)
+
+
+def _message(text: str) -> Message:
+    at = datetime(2026, 12, 1, tzinfo=UTC)
+    return Message(
+        id="i",
+        pop_receipt="r",
+        text=text,
+        dequeue_count=1,
+        inserted_on=at,
+        expires_on=at,
+        next_visible_on=at,
+    )
+
+
+def test_a_lock_belongs_to_one_host_until_it_runs_out(tmp_path: Path) -> None:
+    """By hand: 60 s from the last renewal; a clean stop gives it back at once."""
+    at = datetime(2026, 12, 1, tzinfo=UTC)
+    first, second = (LockFile(tmp_path, "tick", 1.0) for _ in range(2))
+    assert first.take(at)
+    assert first.take(at + timedelta(seconds=30))
+    assert not second.take(at + timedelta(seconds=89))
+    assert second.take(at + timedelta(seconds=90))
+    assert not first.take(at + timedelta(seconds=91))
+    first.release()
+    assert not first.take(at + timedelta(seconds=92))
+    second.release()
+    assert first.take(at + timedelta(seconds=93))
+
+
+def test_a_second_call_at_once_waits_for_a_cold_instance() -> None:
+    """An instance takes one call; the next needs another, which starts cold."""
+    waits: list[float] = []
+
+    async def run() -> None:
+        instances = Instances(calls_each=1, cold_start_s=5.0, idle_s=120.0)
+        for _ in range(2):
+            await instances.take()
+        for _ in range(2):
+            instances.give_back()
+        for _ in range(2):
+            await instances.take()
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sandbox.host.server.asyncio.sleep", noted)
+        asyncio.run(run())
+    assert waits == [5.0, 5.0]

@@ -76,7 +76,6 @@ def test_list_tells_every_function_without_settings_or_network() -> None:
     assert found["tick"]["runOnStartup"] is True
     assert found["work"]["queue"] == "%SAMPLE_QUEUE%"
     assert found["work"]["connection"] == "SampleStorage"
-    assert [output["queue"] for output in found["work"]["outputs"]] == ["sample-answers"]
 
 
 PLAIN = APP + HTTP.format(route="x", name="x")
@@ -110,16 +109,24 @@ def test_an_app_that_would_not_work_is_refused_with_its_reason(
     assert REFUSED[reason][1] in ended.stderr.split("sandbox.host: ")[-1]
 
 
-def test_storage_that_does_not_answer_is_told_at_start(tmp_path: Path) -> None:
-    """A queue trigger without its storage is no running app."""
+def test_storage_that_does_not_answer_ends_the_host(tmp_path: Path) -> None:
+    """It starts, tries six times in about 25 s (here scaled), and then ends with 1."""
     store = (
         "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;"
         "QueueEndpoint=http://127.0.0.1:1/a;"
     )
     settings = write_settings(tmp_path, {"Store": store})
-    ended = _run(_app(tmp_path, APP + QUEUE.format(retry="")), "--settings", str(settings))
-    assert ended.returncode == 3
-    assert "is storage running?" in ended.stderr
+    ended = _run(
+        _app(tmp_path, APP + QUEUE.format(retry="")),
+        *("--settings", str(settings), "--time-scale", "0.01"),
+    )
+    assert ended.returncode == 1
+    events = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [e["event"] for e in events if e["event"] in {"ready", "listener_failed"}] == [
+        "ready",
+        "listener_failed",
+    ]
+    assert [e["factor"] for e in events if e["event"] == "time_scaled"] == [0.01]
 
 
 def test_a_retry_policy_on_a_queue_trigger_is_refused_under_strict(tmp_path: Path) -> None:
@@ -159,7 +166,9 @@ def test_a_port_in_use_is_told_before_the_app_is_loaded(
     assert "choose another --port" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [["--port", "70000"], ["--drain-s", "-1"], ["--what"]])
+@pytest.mark.parametrize(
+    "options", [["--port", "70000"], ["--drain-s", "-1"], ["--time-scale", "2"], ["--what"]]
+)
 def test_a_wrong_option_is_a_usage_error(options: list[str]) -> None:
     """Exit code 2, as every command line here."""
     with pytest.raises(SystemExit, match="2"):

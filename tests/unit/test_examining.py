@@ -105,6 +105,11 @@ FAULTS = {
     "tables": (failing("ledger", "migrations"), "ledger", "Storage Table Data Contributor"),
     "board": (failing("boards", "read"), "board", "Storage Table Data Contributor"),
     "queues": (failing("mail", "send"), "queue", "Storage Queue Data Contributor"),
+    "poison that nobody can read": (
+        failing("mail", "count", lambda _queue: 2),
+        "poison queues",
+        "peek",
+    ),
     "blobs": (failing("lease", "acquire"), "lease", "Storage Blob Data Owner"),
     "a controller that is dead": (
         failing("journal", "entries", nothing),

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from shared.application.janitor import DECISIONS_KEPT_S, METERING_KEPT_S, YOUNG_S
+from shared.application.janitor import (
+    DECISIONS_KEPT_S,
+    METERING_KEPT_S,
+    POISON_NOTED_AGAIN_S,
+    YOUNG_S,
+)
 from shared.domain.receipt import incoming_folder, staging_name
 from shared.domain.slices import Slice
 from shared.domain.spec import parse_spec
@@ -95,3 +100,25 @@ def test_old_decisions_and_old_metering_are_forgotten(working: tuple[World, Slic
     world.clock.advance(DECISIONS_KEPT_S)
     assert world.calm.janitor.sweep().decisions >= 1
     assert world.ports.journal.entries(since_s=0.0, limit=10) == ()
+
+
+def test_poison_that_nobody_can_read_is_recorded_once_a_day(archived: World) -> None:
+    """A message that is not base64 reaches no function; the queue's count shows it."""
+    archived.ports.mail.send("ebb-copy-poison", "unreadable")
+
+    def noted() -> list[str]:
+        latest = archived.ports.incidents.latest(limit=50)
+        return [each.text for each in latest if "ebb-copy-poison" in each.text]
+
+    assert archived.calm.janitor.sweep().poison == 1
+    archived.calm.janitor.sweep()
+    assert len(noted()) == 1
+    archived.clock.advance(POISON_NOTED_AGAIN_S + 1.0)
+    archived.calm.janitor.sweep()
+    assert len(noted()) == 2
+
+
+def test_empty_poison_queues_are_no_incident(archived: World) -> None:
+    """A queue that was never made counts as empty."""
+    assert archived.calm.janitor.sweep().poison == 0
+    assert archived.ports.incidents.latest(limit=50) == ()

@@ -158,5 +158,9 @@ def test_a_foreign_message_on_the_queue_is_permanent(floor: Floor) -> None:
         floor.world.calm.receiving.run('{"migration": "sim", "slice": "s"}')
     buried = floor.world.calm.burying.run(RECEIVE_QUEUE, said(floor)[1].encode())
     assert "ends by its own limit" in buried
+    assert "attempt 1" in buried
+    (incident,) = floor.world.ports.incidents.latest(limit=1)
+    assert "callback" not in incident.text
+    assert "http" not in incident.text
     assert target(floor).state is SliceState.COPYING
     round_(floor)

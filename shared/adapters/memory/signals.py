@@ -117,6 +117,10 @@ class MemoryMail:
                 Letter(queue=queue, text=text, visible_at_s=visible_at_s, number=self._sent)
             )
 
+    def count(self, queue: str) -> int:
+        with self._lock:
+            return sum(1 for each in self._letters if each.queue == queue)
+
     def take(self, queue: str) -> Letter | None:
         """The oldest message that can be seen now, removed."""
         with self._lock:

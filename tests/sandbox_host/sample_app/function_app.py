@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import List  # noqa: UP035 - the runtime refuses list[str]
 
 import azure.functions as func
 
@@ -120,26 +119,8 @@ def ruled(req: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse("in charge")
 
 
-@app.route(route="send", methods=["POST"])
-@app.queue_output(arg_name="one", queue_name="%SAMPLE_QUEUE%", connection="SampleStorage")
-@app.queue_output(arg_name="many", queue_name="sample-many", connection="SampleStorage")
-def send(
-    req: func.HttpRequest,
-    one: func.Out[str],
-    many: func.Out[List[str]],  # noqa: UP006 - the same
-) -> func.HttpResponse:
-    """Put messages on two queues."""
-    one.set(req.get_body().decode())
-    many.set(["a", "b", "ü"])
-    if req.params.get("then") == "fail":
-        message = "after setting the outputs"
-        raise RuntimeError(message)
-    return func.HttpResponse(status_code=202)
-
-
 @app.queue_trigger(arg_name="msg", queue_name="%SAMPLE_QUEUE%", connection="SampleStorage")
-@app.queue_output(arg_name="$return", queue_name="sample-answers", connection="SampleStorage")
-def work(msg: func.QueueMessage) -> str:
+def work(msg: func.QueueMessage) -> None:
     """Do what the message says: succeed, fail some times, or take long."""
     text = msg.get_body().decode()
     note(
@@ -160,7 +141,16 @@ def work(msg: func.QueueMessage) -> str:
     if kind == "sleep":
         time.sleep(float(number))
     note("worked", text=text)
-    return f"done {text}"
+
+
+@app.queue_trigger(arg_name="msg", queue_name="%SAMPLE_QUEUE%-poison", connection="SampleStorage")
+def buried(msg: func.QueueMessage) -> None:
+    """Fail on what a test says, as often as it says."""
+    text = msg.get_body().decode()
+    note("buried", text=text, dequeue_count=msg.dequeue_count)
+    if text.startswith("unlucky") and (msg.dequeue_count or 0) <= int(text.partition(":")[2]):
+        message = f"try {msg.dequeue_count} of burying {text}"
+        raise RuntimeError(message)
 
 
 @app.timer_trigger(arg_name="timer", schedule="%SAMPLE_SCHEDULE%", run_on_startup=True)
