@@ -65,6 +65,8 @@ class FunctionApp:
         # Runs of the factory call the app, so its address must be known before it starts.
         self._port = _free_port() if sandbox.factory_url else 0
         self._child: Child | None = None
+        # Each app has timers of its own, whose locks outlive a killed host.
+        self.timers_dir = sandbox.processes.scratch_dir / f"timers-{next(_STARTS)}"
         self.remote = Remote("", "")
         self.url = ""
 
@@ -83,7 +85,7 @@ class FunctionApp:
                 *("--function-key", FUNCTION_KEY, "--die-with-stdin"),
                 *(word for each in SINGLE_KEYS.items() for word in ("--single-key", *each)),
                 *("--time-scale", str(self._options.time_scale)),
-                *("--state-dir", str(folder / "host-state")),
+                *("--state-dir", str(self.timers_dir)),
                 *("--port", str(self._port)),
             ],
         )

@@ -44,9 +44,10 @@ class StorageGate:
         self._refused.clear()
         self.skew_s = 0.0
 
-    def refuses(self, service: Service, path: str) -> bool:
-        """Whether a request meets a refusal."""
-        return any(service == each and part in path for each, part in self._refused)
+    def refuses(self, service: Service, path: str, body: bytes = b"") -> bool:
+        """Whether a request meets a refusal; a batch's parts are in its body."""
+        asked = path + body.decode("utf-8", "replace") if "/$batch" in path else path
+        return any(service == each and part in asked for each, part in self._refused)
 
     def shown(self, body: bytes) -> bytes:
         """An answer with the times that the gate's clock would have given."""
@@ -99,7 +100,7 @@ class _Passing(BaseHTTPRequestHandler):
     def pass_on(self) -> None:
         """Refuse one request, or hand it to Azurite and its answer back."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        if self.gate.refuses(self.service, self.path):
+        if self.gate.refuses(self.service, self.path, body):
             self._answer(403, [("x-ms-error-code", _CODE)], b"")
             return
         connection = http.client.HTTPConnection(self.behind)

@@ -134,9 +134,10 @@ class QueueListener:
                 count_max=self._options.batch_size, lease_s=self._lease_s
             )
         except (QueueMissingError, ServerBusyError) as error:
-            if str(error) != self._trouble:
+            # Azure's host warns at every poll; once for each kind is enough here.
+            if type(error).__name__ != self._trouble:
                 self._tell("queue_unreachable", level="warning", error=str(error))
-            self._trouble = str(error)
+            self._trouble = type(error).__name__
             return []
         self._trouble = ""
         return [message for message in messages if await self._is_readable(message)]

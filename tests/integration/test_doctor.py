@@ -233,7 +233,8 @@ def faulty(found: dict[str, dict[str, Any]]) -> list[str]:
 def test_a_sound_deployment_is_sound_throughout(green: list[dict[str, Any]]) -> None:
     """Every part is looked at, none is skipped, and `ebb doctor` ends with 0."""
     assert {each["what"] for each in green} == {
-        *("ledger", "board", "queue", "lease", "controller", "alerts", "scratch", "factory"),
+        *("ledger", "board", "queue", "poison queues", "lease", "controller", "alerts"),
+        *("scratch", "factory"),
         *(SOURCE, METRICS, f"habits {DATABASE}/{CONTAINER}", SINK, f"clock beside {CONTAINER}"),
     }
     assert {each["what"]: each for each in green if each["verdict"] != "sound"} == {}
