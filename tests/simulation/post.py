@@ -11,7 +11,6 @@ from shared.ports import COPY_QUEUE, VALIDATE_QUEUE
 
 DEQUEUES_MAX = 5  # host.json's own: after so many a message is poison
 AGAIN_AFTER_S = 30
-POISON_AGAIN_AFTER_S = 600  # the host does not release what fails on a poison queue
 GARBAGE = (
     "",
     "{",
@@ -54,10 +53,7 @@ class Post(MemoryMail):
         return letter
 
     def failed(self, letter: Letter) -> None:
-        """It comes again, and at last as poison; poison stays hidden and never moves on."""
-        if letter.queue in POISON:
-            self.send(letter.queue, letter.text, delay_s=POISON_AGAIN_AFTER_S)
-            return
+        """It comes again, and at last as poison."""
         key = (letter.queue, letter.text)
         self._failures[key] += 1
         if self._failures[key] < DEQUEUES_MAX:
