@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from shared.errors import Unreadable
+
 if TYPE_CHECKING:
     from shared.domain.receipt import Row
 
@@ -112,14 +114,20 @@ def with_pointer(kept: Mapping[str, Any], pointer: Pointer) -> dict[str, Any]:
 
 
 def pointer_in(document: Mapping[str, Any]) -> Pointer | None:
-    """The pointer of a stub; None for a document that is none."""
+    """The pointer of a stub; None for a document that is none.
+
+    A stub that this version cannot read is an error: nobody may take it for the document.
+    """
     told = document.get(STUB)
     if not isinstance(told, dict):
         return None
     try:
         return Pointer(**told)
-    except TypeError:
-        return None
+    except TypeError as error:
+        raise Unreadable(
+            f"reading the stub {document.get('id')!r}: its {STUB} has {sorted(map(str, told))}, "
+            "which is no pointer of this version; install the version of Ebb that wrote it"
+        ) from error
 
 
 def is_trace(pointer: Pointer) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from azure.cosmos.exceptions import CosmosHttpResponseError
 from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 
@@ -21,6 +22,7 @@ from shared.domain.pointers import UNBEGUN_KNOWN_S, Key, Pointer
 from shared.domain.removal_record import REMOVED
 from shared.errors import EbbError, NotFound, PermanentError, TransientError
 from shared.ports import Archives, Pointers, TableFormat
+from shared.tiered.later import Later
 from shared.tiered.refusals import broken, unavailable
 
 MARK_KNOWN_S = 60.0  # a mark that is there stays; asked again only to notice a lost index
@@ -45,6 +47,7 @@ class ColdStore:
         self._pointers = pointers
         self._mark = _Mark(source, pointers, self._recorded)
         self._retrieving = Retrieving(archives, table_format)
+        self._later = Later()
 
     @classmethod
     def connect(
@@ -79,6 +82,19 @@ class ColdStore:
         with told(f"marking {key[1]!r} of {self.source} in the index"):
             if self._mark.is_there():
                 self._pointers.delete(self.source, key)
+
+    def shadow(self, written: tuple[Key, str]) -> None:
+        """Mark what points to another version than the one written; a failure is tried again."""
+        try:
+            self._shadow(written)
+        except CosmosHttpResponseError:
+            self._later.add(lambda: self._shadow(written), f"marking {written[0][1]!r}")
+
+    def _shadow(self, written: tuple[Key, str]) -> None:
+        key, etag = written
+        points = self.find(key)
+        if points is not None and not points.deleted and points.etag != etag:
+            self.mark(key)
 
     def _recorded(self) -> str | None:
         """A record in one of `places` that documents were removed; None while nobody can tell."""

@@ -9,6 +9,7 @@ from azure.cosmos.partition_key import NonePartitionKeyValue, NullPartitionKeyVa
 
 from shared.domain.canonical import canonical_bytes, partition_key_text, storable
 from shared.domain.pointers import MISSING_VALUE, Key, key_values
+from shared.errors import Uncanonical
 
 
 def key_of(item: str, partition_key: Any) -> Key:
@@ -20,6 +21,16 @@ def key_of(item: str, partition_key: Any) -> Key:
 def key_in(body: Mapping[str, Any], paths: tuple[str, ...]) -> Key:
     """The key that a document's own body tells."""
     return partition_key_text(body, paths), storable(body["id"])
+
+
+def named_by(body: Any, paths: tuple[str, ...]) -> Key | None:
+    """The same where the archive can have it; Cosmos DB alone judges every other body."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("id"), str):
+        return None
+    try:
+        return key_in(body, paths)
+    except Uncanonical:
+        return None
 
 
 def as_asked(key: Key) -> Any:

@@ -35,6 +35,11 @@ class Tiered(ABC):
         self._cold = cold
         self._moves = Moves()
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The container's, so that the SDK and its callers take one for a ContainerProxy."""
+        return type(self._container)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._container, name)
 

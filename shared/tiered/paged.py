@@ -17,6 +17,11 @@ class Resolving:
         self._resolve = resolve
         self._documents = self._resolved(answer)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The query's own, for callers who check what they are given."""
+        return type(self._answer)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._answer, name)
 
@@ -25,6 +30,8 @@ class Resolving:
 
     def __next__(self) -> Any:
         return next(self._documents)
+
+    next = __next__
 
     def by_page(self, continuation_token: str | None = None) -> Pages:
         return Pages(self._answer.by_page(continuation_token), self._resolved)
@@ -60,6 +67,11 @@ class AsyncResolving:
         self._answer = answer
         self._resolve = resolve
         self._documents = self._resolved(answer)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The query's own, for callers who check what they are given."""
+        return type(self._answer)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._answer, name)

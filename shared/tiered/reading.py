@@ -17,8 +17,9 @@ from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFo
 
 from shared.domain.guards import is_guard
 from shared.domain.pointers import Key, Pointer, pointer_in
+from shared.errors import Unreadable
 from shared.tiered.keys import as_asked, id_of, key_in, key_of
-from shared.tiered.refusals import not_found
+from shared.tiered.refusals import broken, not_found
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
 ROUNDS = 2
@@ -58,7 +59,7 @@ def look(key: Key, arguments: Mapping[str, Any]) -> Steps[Look]:
     for _ in range(ROUNDS):
         stands, missing = yield from _in_cosmos(arguments)
         if stands is not None:
-            pointer = pointer_in(stands)
+            pointer = _stub_of(stands)
             if pointer is None:
                 return Look(whole=stands)
             if not is_guard(stands):
@@ -67,6 +68,14 @@ def look(key: Key, arguments: Mapping[str, Any]) -> Steps[Look]:
         if points is not None and points.answers:
             return Look(archived=points, holder=stands, missing=missing)
     return Look(holder=stands, missing=missing)
+
+
+def _stub_of(document: Mapping[str, Any]) -> Pointer | None:
+    """An unreadable stub is a 500, and never given as the document."""
+    try:
+        return pointer_in(document)
+    except Unreadable as error:
+        raise broken(str(error)) from error
 
 
 def _in_cosmos(
@@ -118,7 +127,7 @@ def _headers(found: Look) -> CaseInsensitiveDict:
 def read_items(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosList]:
     """What Cosmos DB has in one go, and the rest one by one; in the order asked for."""
     found = yield ToCosmos(method="read_items", arguments=arguments)
-    whole = {key_in(each, paths): each for each in found if pointer_in(each) is None}
+    whole = {key_in(each, paths): each for each in found if _stub_of(each) is None}
     documents = []
     for item, partition_key in arguments["items"]:
         document = whole.get(key_of(item, partition_key))
@@ -140,7 +149,7 @@ def _or_none(arguments: Arguments) -> Steps[CosmosDict | None]:
 
 def is_whole_stub(document: Any) -> bool:
     """Whether a query's answer is a stub as it stands, and not some of its properties."""
-    return isinstance(document, dict) and "_rid" in document and pointer_in(document) is not None
+    return isinstance(document, dict) and "_rid" in document and _stub_of(document) is not None
 
 
 def resolved(stub: dict[str, Any], paths: tuple[str, ...]) -> Steps[CosmosDict | None]:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from azure.core import MatchConditions
 from azure.cosmos import CosmosDict
 from azure.cosmos.exceptions import (
     CosmosAccessConditionFailedError,
@@ -23,13 +22,13 @@ from azure.cosmos.exceptions import (
 from shared.domain.canonical import canonical_document, digest
 from shared.domain.guards import guard_for, is_guard
 from shared.domain.pointers import Key, Pointer
-from shared.tiered.keys import as_asked, id_of, key_in, key_of
+from shared.tiered.conditions import condition_of, only, unconditional
+from shared.tiered.keys import as_asked, id_of, key_of, named_by
 from shared.tiered.reading import Arguments, Look, look
 from shared.tiered.refusals import condition_failed, contended, exists, not_found
 from shared.tiered.steps import Steps, ToCold, ToCosmos
 
 TRIES_MAX = 32  # so many may write one document at once: each lost one means that another's won
-_CONDITIONS = ("etag", "match_condition")
 
 
 class _Again(Exception):
@@ -39,10 +38,10 @@ class _Again(Exception):
 def create_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDict]:
     """Refused where the archive has it, too, before anything is written."""
     body = arguments["body"]
-    if "id" not in body:
+    key = named_by(body, paths)
+    if key is None:
         made: CosmosDict = yield ToCosmos(method="create_item", arguments=arguments)
         return made
-    key = key_in(body, paths)
     held = True
     for _ in range(TRIES_MAX):
         points = yield ToCold(method="find", argument=key)
@@ -63,7 +62,11 @@ def create_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDic
 
 def _must_be_the_first(key: Key, item: str, made: CosmosDict) -> Steps[None]:
     """A removal that began after the first look leaves its pointer: then the document exists."""
-    points = yield ToCold(method="find", argument=key)
+    try:
+        points = yield ToCold(method="find", argument=key)
+    except CosmosHttpResponseError:  # it is written: an index that is away fails no answer
+        yield from shadowed(key, _etag(made))
+        return
     if points is None or not points.answers or points.etag == _etag(made):
         return
     yield from _removed(key, item, _etag(made))
@@ -74,17 +77,17 @@ def _orphan_removed(found: Look, key: Key, item: str) -> Steps[bool]:
     """Whether a guard stood in the way whose document was deleted meanwhile."""
     if found.holder is None:
         return False
-    yield from _removed(key, item, found.holder["_etag"])
+    yield from _removed(key, item, _etag(found.holder))
     return True
 
 
 def upsert_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDict]:
     body = arguments["body"]
-    if "id" not in body:
+    key = named_by(body, paths)
+    if key is None:
         made: CosmosDict = yield ToCosmos(method="upsert_item", arguments=arguments)
         return made
-    key = key_in(body, paths)
-    if arguments.get("match_condition") is not None:
+    if condition_of(arguments).given:
         found = yield from look(key, _reading(key, body["id"]))
         if found.archived is not None:
             return (yield from replace_item(arguments | {"item": body["id"]}, paths))
@@ -96,10 +99,13 @@ def upsert_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDic
 def replace_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDict]:
     body = arguments["body"]
     item = id_of(arguments["item"])
-    key = key_in(body | {"id": item}, paths)
+    key = named_by(body | {"id": item}, paths) if isinstance(body, dict) else None
+    made: CosmosDict
+    if key is None:
+        made = yield ToCosmos(method="replace_item", arguments=arguments)
+        return made
     asked = arguments | {"item": item}
     yield from _judged_beforehand(arguments, key, item)
-    made: CosmosDict
     for _ in range(TRIES_MAX):
         try:
             made = yield ToCosmos(method="replace_item", arguments=asked)
@@ -109,7 +115,7 @@ def replace_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDi
                 continue
             _judge(found, arguments)
             try:
-                made = yield from _put_over(found, key, item, paths, _unconditional(asked))
+                made = yield from _put_over(found, key, item, paths, unconditional(asked))
             except _Again:
                 continue
         yield from shadowed(key, _etag(made))
@@ -121,7 +127,8 @@ def patch_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDict
     """An archived document is restored first; a stub must never be patched in its place."""
     item = id_of(arguments["item"])
     key = key_of(item, arguments["partition_key"])
-    asked = arguments | {"item": item}
+    asked = unconditional(arguments) | {"item": item}
+    condition_of(arguments)  # refused before anything is asked
     for _ in range(TRIES_MAX):
         found = yield from look(key, _reading(key, item))
         if not found.exists:
@@ -129,7 +136,7 @@ def patch_item(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosDict
         _judge(found, arguments)
         try:
             etag = yield from _whole_in_cosmos(found, key, item, paths)
-            made: CosmosDict = yield ToCosmos(method="patch_item", arguments=asked | _only(etag))
+            made: CosmosDict = yield ToCosmos(method="patch_item", arguments=asked | only(etag))
         except (_Again, CosmosResourceNotFoundError, CosmosAccessConditionFailedError) as error:
             if "filter_predicate" in arguments and not isinstance(error, _Again):
                 yield from _raise_if_unmoved(error, found, key, item)
@@ -192,7 +199,7 @@ def _cleared(key: Key, item: str, points: Pointer, arguments: Arguments) -> Step
             return
         if not _is_back(stands, points):
             _judge(Look(whole=stands), arguments)
-        if (yield from _removed(key, item, stands["_etag"])):
+        if (yield from _removed(key, item, _etag(stands))):
             return
     raise contended(item, TRIES_MAX)
 
@@ -208,7 +215,7 @@ def _stub_removed(found: Look, key: Key, item: str, arguments: Arguments) -> Ste
     if found.archived is None or holder is None or is_guard(holder):
         return False
     _judge(found, arguments)
-    return (yield from _removed(key, item, holder["_etag"]))
+    return (yield from _removed(key, item, _etag(holder)))
 
 
 def _pointed_at_meanwhile(key: Key) -> Steps[None]:
@@ -219,10 +226,11 @@ def _pointed_at_meanwhile(key: Key) -> Steps[None]:
 
 
 def shadowed(key: Key, etag: str) -> Steps[None]:
-    """A version was written: what points to an earlier one is not to come back after a deletion."""
-    points = yield ToCold(method="find", argument=key)
-    if points is not None and not points.deleted and points.etag != etag:
-        yield ToCold(method="mark", argument=key)
+    """A version was written: what points to an earlier one is not to come back after a deletion.
+
+    It never fails the write that was answered: the archive's side tries again on its own.
+    """
+    yield ToCold(method="shadow", argument=(key, etag))
 
 
 def _behind(error: CosmosHttpResponseError, key: Key, item: str) -> Steps[Look]:
@@ -241,17 +249,14 @@ def _put_over(
 ) -> Steps[CosmosDict]:
     """Write where the archive alone has the document, unless somebody deletes it meanwhile."""
     holder = found.holder
-    if holder is None:
-        holder = yield from _guarded(found, key, paths)
-    if is_guard(holder):
+    etag = _etag(holder if holder is not None else (yield from _guarded(found, key, paths)))
+    if holder is None or is_guard(holder):
         points = yield ToCold(method="find", argument=key)
         if points != found.archived:
-            yield from _removed(key, item, holder["_etag"])
+            yield from _removed(key, item, etag)
             raise _Again
     try:
-        made: CosmosDict = yield ToCosmos(
-            method="replace_item", arguments=writing | _only(holder["_etag"])
-        )
+        made: CosmosDict = yield ToCosmos(method="replace_item", arguments=writing | only(etag))
     except CosmosResourceNotFoundError as error:
         yield ToCold(method="mark", argument=key)  # whoever deleted the guard meant the document
         raise _Again from error
@@ -276,7 +281,7 @@ def _guarded(found: Look, key: Key, paths: tuple[str, ...]) -> Steps[CosmosDict]
 
 def _removed(key: Key, item: str, etag: str) -> Steps[bool]:
     """Delete this very version; False when something else, or nothing, stands there."""
-    arguments = _reading(key, item) | _only(etag)
+    arguments = _reading(key, item) | only(etag)
     try:
         yield ToCosmos(method="delete_item", arguments=arguments)
     except (CosmosResourceNotFoundError, CosmosAccessConditionFailedError):
@@ -286,21 +291,13 @@ def _removed(key: Key, item: str, etag: str) -> Steps[bool]:
 
 def _judge(found: Look, arguments: Arguments) -> None:
     """Whether the caller's condition holds, as Cosmos DB would judge it of the document."""
-    condition, etag = arguments.get("match_condition"), arguments.get("etag")
-    holds = {
-        None: True,
-        MatchConditions.IfPresent: True,
-        MatchConditions.IfMissing: False,
-        MatchConditions.IfNotModified: found.etag == etag,
-        MatchConditions.IfModified: found.etag != etag,
-    }
-    if not holds[condition]:
+    if not condition_of(arguments).holds(found.etag):
         raise condition_failed()
 
 
 def _judged_beforehand(arguments: Arguments, key: Key, item: str) -> Steps[None]:
     """A condition that any other version meets would be met by a stub."""
-    if arguments.get("match_condition") is MatchConditions.IfModified:
+    if condition_of(arguments).if_none_match is not None:
         found = yield from look(key, _reading(key, item))
         if found.exists:
             _judge(found, arguments)
@@ -308,14 +305,6 @@ def _judged_beforehand(arguments: Arguments, key: Key, item: str) -> Steps[None]
 
 def _reading(key: Key, item: str) -> Arguments:
     return {"item": item, "partition_key": as_asked(key)}
-
-
-def _only(etag: str) -> Arguments:
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-
-
-def _unconditional(arguments: Arguments) -> Arguments:
-    return {name: value for name, value in arguments.items() if name not in _CONDITIONS}
 
 
 def _etag(made: CosmosDict) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from azure.core import MatchConditions
 from azure.core.utils import CaseInsensitiveDict
 from azure.cosmos import ContainerProxy, CosmosDict, CosmosList
+from azure.cosmos._base import _get_match_headers
 
 from shared.adapters.memory import MemoryPointers
 from shared.domain.canonical import canonical_document, digest
@@ -37,6 +37,8 @@ class CosmosTwin:
     writes: int = 100
     paths: tuple[str, ...] = PATHS
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    no_response: bool = False
+    """As a client made with `no_response_on_write=True`: the answer to a write has no body."""
 
     def read(self, **_: Any) -> dict[str, Any]:
         return {"partitionKey": {"paths": list(self.paths)}}
@@ -107,7 +109,10 @@ class CosmosTwin:
         kept = {name: value for name, value in body.items() if name not in SYSTEM}
         system = {"_etag": f"e{self.writes}", "_ts": self.writes, "_rid": "r", "_self": "s"}
         self.documents[key_in(body, self.paths)] = kept | system
-        return self._answer(kept | system)
+        answer = self._answer(kept | system)
+        if self.no_response:
+            answer.clear()
+        return answer
 
     def _answer(self, document: Mapping[str, Any]) -> CosmosDict:
         headers = CaseInsensitiveDict({"etag": document["_etag"]})
@@ -115,12 +120,12 @@ class CosmosTwin:
 
 
 def _must_hold(stands: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    condition, etag = given.get("match_condition"), given.get("etag")
-    if condition is MatchConditions.IfNotModified and etag != stands["_etag"]:
-        raise condition_failed()
-    if condition is MatchConditions.IfModified and etag == stands["_etag"]:
-        raise condition_failed()
-    if condition is MatchConditions.IfMissing:
+    """As the SDK reads the arguments and the service obeys them."""
+    match, none_match = _get_match_headers(dict(given))
+    if none_match:
+        if none_match in {"*", stands["_etag"]}:
+            raise condition_failed()
+    elif match and match not in {"*", stands["_etag"]}:
         raise condition_failed()
 
 
