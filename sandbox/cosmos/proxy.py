@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -280,7 +281,7 @@ class MeteredProxy:
         key = (operation.database, operation.container)
         if (found := self._containers.get(key)) is not None:
             return found
-        backed = await self._call("GET", f"/dbs/{key[0]}/colls/{key[1]}")
+        backed = await self._call("GET", _address(*key))
         if backed.status != _OK:
             raise Refusal(
                 404,
@@ -304,7 +305,7 @@ class MeteredProxy:
             return request.raw_path
         tail = request.raw_path.split("/docs", 1)[1]
         return (
-            f"/dbs/{operation.database}/colls/{backing_name(container.name, partition)}/docs{tail}"
+            _address(operation.database, backing_name(container.name, partition)) + f"/docs{tail}"
         )
 
     # Account, databases, containers
@@ -394,11 +395,11 @@ class MeteredProxy:
                 facts = json.loads(body)
                 facts["id"] = backing_name(facts["id"], partition)
                 await self._call(
-                    "POST", f"/dbs/{operation.database}/colls", json.dumps(facts).encode()
+                    "POST", f"/dbs/{quote(operation.database)}/colls", json.dumps(facts).encode()
                 )
             elif request.method == "DELETE":
                 name = backing_name(operation.container, partition)
-                await self._call("DELETE", f"/dbs/{operation.database}/colls/{name}")
+                await self._call("DELETE", _address(operation.database, name))
 
     # The backing server
 
@@ -408,6 +409,8 @@ class MeteredProxy:
             for name in _PASSED_REQUEST_HEADERS
             if name in request.headers
         }
+        if is_query(request.method, request.headers):
+            headers.pop("prefer", None)  # it is about the answer to a write
         if headers.get("x-ms-continuation") == RESTART:
             del headers["x-ms-continuation"]
         headers["x-ms-documentdb-query-enablecrosspartition"] = "true"
@@ -422,6 +425,11 @@ class MeteredProxy:
         url = URL(self._backing_url + path, encoded=True)
         async with self._session.request(method, url, data=body or None, headers=headers) as answer:
             return Backed(status=answer.status, headers=answer.headers, body=await answer.read())
+
+
+def _address(database: str, container: str) -> str:
+    """Names may hold spaces and any letter; an address may not."""
+    return f"/dbs/{quote(database)}/colls/{quote(container)}"
 
 
 def account_facts(endpoint: str, regions: Sequence[str]) -> dict[str, Any]:
