@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,7 @@ from sandbox.cosmos.account import History
 from sandbox.rehearsal import FunctionApp, HostOptions, function_app
 from sandbox.seeding import SeedPlan, SeedReport, seed_container
 from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
+from sandbox.storage_gate import StorageGate, storage_gate
 
 RU_PER_S = 4_000
 DATABASE = "appdb"
@@ -84,3 +88,34 @@ def new_place(sandbox: Sandbox) -> Callable[[SeedPlan], Place]:
         return place
 
     return make
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A sandbox of its own, whose app may be killed and whose storage may refuse."""
+
+    sandbox: Sandbox
+    gate: StorageGate
+    place: Place
+
+
+@contextmanager
+def gated_site(plan: SeedPlan) -> Iterator[Site]:
+    with start_sandbox(SandboxOptions(ru_per_s=RU_PER_S, lag_s=1)) as bare:
+        assert bare.storage is not None
+        with storage_gate(bare.storage) as gate:
+            sandbox = replace(bare, storage=gate.azurite)
+            seeded = seed_container(
+                sandbox.backing, database=DATABASE, container="records", plan=plan
+            )
+            place = Place(
+                sandbox=sandbox, name="moved", container="records", sink="archive", seeded=seeded
+            )
+            sandbox.admin.tell_history(place.business(minutes=30))
+            yield Site(sandbox=sandbox, gate=gate, place=place)
+
+
+def runs_of(app: FunctionApp, function: str) -> list[dict[str, Any]]:
+    """How each invocation of a function ended in the host that is running now."""
+    lines = [json.loads(line) for line in app.log_text().splitlines() if line.startswith("{")]
+    return [e for e in lines if e["event"] == "invocation" and e["function"] == function]

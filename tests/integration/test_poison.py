@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
-from sandbox.rehearsal import FunctionApp, HostOptions, function_app, wait_until
-from sandbox.seeding import SeedPlan, seed_container
-from sandbox.stage import Sandbox, SandboxOptions, start_sandbox
-from sandbox.storage_gate import StorageGate, storage_gate
+from sandbox.rehearsal import HostOptions, function_app, wait_until
+from sandbox.seeding import SeedPlan
 from shared.ports import COPY_QUEUE
-from tests.integration.conftest import DATABASE, RU_PER_S, Place
+from tests.integration.conftest import Site, gated_site, runs_of
 from tests.integration.test_migration import assert_whole, begin, ended
 
 pytestmark = [pytest.mark.node, pytest.mark.long, pytest.mark.timeout(500)]
 PLAN = SeedPlan(documents=900, usual_kb=20, burst_documents=60, large_share=0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """A sandbox of its own, for its storage refuses."""
-
-    sandbox: Sandbox
-    gate: StorageGate
-    place: Place
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with start_sandbox(SandboxOptions(ru_per_s=RU_PER_S, lag_s=1)) as bare:
-        assert bare.storage is not None
-        with storage_gate(bare.storage) as gate:
-            sandbox = replace(bare, storage=gate.azurite)
-            seeded = seed_container(
-                sandbox.backing, database=DATABASE, container="records", plan=PLAN
-            )
-            place = Place(
-                sandbox=sandbox, name="moved", container="records", sink="archive", seeded=seeded
-            )
-            sandbox.admin.tell_history(place.business(minutes=30))
-            yield Site(sandbox=sandbox, gate=gate, place=place)
-
-
-def runs_of(app: FunctionApp, function: str) -> list[dict[str, Any]]:
-    """How each invocation of a function ended in the host that is running now."""
-    lines = [json.loads(line) for line in app.log_text().splitlines() if line.startswith("{")]
-    return [e for e in lines if e["event"] == "invocation" and e["function"] == function]
+    with gated_site(PLAN) as opened:
+        yield opened
 
 
 def test_a_poison_function_that_fails_three_times_holds_up_nothing(

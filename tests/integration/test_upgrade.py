@@ -29,6 +29,7 @@ HOUSE = Path(__file__).parents[2]
 LAST_RELEASE = "37e1f5d"  # what is deployed where this one will be; moves on with each release
 STEP = Path(__file__).with_name("upgrade_step.py")
 DOCUMENTS = 60
+KILLED_CALLS = 6  # of a worker that undoes: it dies before it notes what it did
 DAY_S = 86_400
 KILLED = 9
 SPEC = """
@@ -144,8 +145,10 @@ def test_releases_take_turns_over_one_migration_and_nothing_is_lost(
     assert (story.source() == {}) == (mode == "delete")
 
     story.live(second, asked="undo", until={"slices_done": 1})
-    story.live(first, dies=True, kill_at=6, until={"restored": 60})
+    story.live(first, dies=True, kill_at=KILLED_CALLS, until={"restored": 60})
     story.live(first, until={"slices_done": 4})
     seen = story.live(second, until={"retirement": "done"})
-    assert (seen["retirement"], seen["restored"]) == ("done", DOCUMENTS)
     assert story.source() == before
+    assert seen["retirement"] == "done"
+    # A document that a killed worker had brought back counts as gone, not as restored.
+    assert DOCUMENTS - KILLED_CALLS <= seen["restored"] <= DOCUMENTS
