@@ -6,6 +6,7 @@ Everything that spends request units on a source goes through `Pacer.call`, one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from shared.domain.pacing import DebtBucket
 from shared.errors import CostLimitReached, EbbError, Throttled, TransientError
 from shared.ports import Place
 
+SEAT_KEEP_S = SEAT_TTL_S - SEAT_RENEW_EVERY_S  # without a renewal: others count on its end later
 PATIENCE_S = 120.0  # a worker holding longer gives its slice back: functions are not for waiting
 WORK_S_MAX = 1_200.0  # an invocation ends after 30 minutes, and takes its whole process with it
 PAUSED_PATIENCE_S = 15.0  # on a hot range: half a tick, then others' slices get the seat
@@ -96,11 +98,15 @@ class OwnMeter:
 
 
 def change_board(ports: Ports, change: Callable[[Board], Board | None]) -> Board | None:
-    """Read, change, write back conditionally; None when the change no longer applies."""
+    """Read, change, write back conditionally; None when the change no longer applies.
+
+    A change that returns the very board it was given has nothing to write.
+    """
 
     def changed() -> Board | None:
-        wanted = change(ports.boards.read())
-        return None if wanted is None else ports.boards.write(wanted)
+        found = ports.boards.read()
+        wanted = change(found)
+        return wanted if wanted is None or wanted is found else ports.boards.write(wanted)
 
     return until_written(ports, changed, doing="writing the budget board")
 
@@ -221,10 +227,16 @@ class Pacer:
             self._renew(now_s)
 
     def leave(self) -> None:
-        """Report what was spent and free the seat; the next worker starts without our debt."""
+        """Report what was spent and free the seat; the next worker starts without our debt.
+
+        What cannot be written is no failure of the work: the seat runs out, and RU that are not
+        reported count as the business's.
+        """
         self._settle()
-        self.meter.flush()
-        change_board(self._ports, lambda board: board.left(self._seat, self._ports.clock.now_s()))
+        with suppress(TransientError):
+            self.meter.flush()
+        with suppress(TransientError):
+            change_board(self._ports, lambda b: b.left(self._seat, self._ports.clock.now_s()))
 
     def _settle(self) -> None:
         """A page's debt is at most a few seconds; wait it out unless nothing is granted at all."""
@@ -278,7 +290,15 @@ class Pacer:
                 return None
             return board.seated(replace(self._seat, until_s=now_s + SEAT_TTL_S), now_s)
 
-        board = change_board(self._ports, renewed)
+        try:
+            board = change_board(self._ports, renewed)
+        except TransientError as error:
+            if 0 <= self._ports.clock.now_s() - self._renewed_at_s < SEAT_KEEP_S:
+                return  # the seat lasts: the next turn tries again
+            raise SeatLost(
+                f"the seat of slice {self._seat.slice_id} could not be renewed for "
+                f"{SEAT_KEEP_S:.0f} s; stopping before it runs out: {error}"
+            ) from error
         if board is None:
             raise SeatLost(f"the seat of slice {self._seat.slice_id} ran out; stopping at once")
         self._sits(board, now_s)
@@ -291,15 +311,22 @@ class Pacer:
         self._bucket.set_rate(board.rate_for(self._seat, now_s), now_s=now_s)
 
     def _throttled(self, error: Throttled) -> None:
-        """The range is full now: this worker holds at once, the others at their next look."""
+        """The range is full now: this worker holds at once, the others at their next look.
+
+        Where it cannot be written, the others meet a 429 of their own.
+        """
         now_s = self._ports.clock.now_s()
         place = self._place
         self._bucket.throttled(now_s=now_s, retry_after_s=error.retry_after_s)
-        board = change_board(
-            self._ports, lambda b: b.throttled(place.source, place.range_id, now_s=now_s)
-        )
-        if board is not None:
-            self._board = board
+
+        def noted(board: Board) -> Board:
+            return board.throttled(place.source, place.range_id, now_s=now_s)
+
+        try:
+            board = change_board(self._ports, noted)
+        except TransientError:
+            board = None
+        self._board = noted(self._board) if board is None else board
 
 
 def _works_on(board: Board, seat: Seat, now_s: float) -> bool:

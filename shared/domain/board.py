@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from shared.domain.alerts import ALERT_HOLD_S
@@ -29,7 +29,9 @@ SOURCES_MAX = 32  # twice as many as can run at a time; the row once more
 WORDS_CHARS_MAX = 100  # of a rule's name or a reason: the row once more
 WORDS_JSON_MAX = 202  # the same as the row spells them: six characters for one beyond ASCII
 OTHERS = "others"  # stands for alerts that hold, and for which there is no room
-SEATS_MAX = 128  # of all migrations together: a row holds no more, and no account needs them
+SEATS_MAX = 128  # of all migrations together: no account needs more
+SEATS_CHARS_MAX = 30_000  # as the row spells them, of 32,768: 128 may move to longer slices' names
+THROTTLE_GRAIN_S = 1.0  # all who meet a full partition within this have met the same 429
 VACANT_S = 2 * BOARD_AGE_MAX_S  # half to be taken over in, half for everybody to have seen it
 
 
@@ -101,7 +103,8 @@ class Grant:
     def is_held(self, range_id: str, *, now_s: float, decided_at_s: float) -> bool:
         """After a 429 a range gets nothing before it is decided anew, and never at once."""
         met = self.throttles.get(range_id)
-        return met is not None and (met.at_s >= decided_at_s or now_s < met.at_s + COOL_DOWN_S)
+        held_s = COOL_DOWN_S + THROTTLE_GRAIN_S  # a 429 so much later may not have been noted
+        return met is not None and (met.at_s >= decided_at_s or now_s < met.at_s + held_s)
 
     def pressed(self, pressure: Pressure) -> Grant:
         """With the business's own word: everything shrinks at once, nothing ever grows by it."""
@@ -240,14 +243,19 @@ class Board:
 
     def admits(self, seat: Seat, now_s: float) -> bool:
         """Whether there is room for one more; who compares may come before a share is granted."""
+        if not self.has_room_for_seat(seat, now_s):
+            return False
         if not self.spends(seat):
             return True
-        if len(self.live_seats(now_s)) >= SEATS_MAX:
-            return False
         if seat.activity is Activity.COMPARE:
             return seat.migration not in self.compared(now_s)
         allowed = self.grant_for(seat.migration).in_flight.get(seat.migration, 0)
         return len(self.spending_seats(seat.migration, now_s)) < allowed
+
+    def has_room_for_seat(self, seat: Seat, now_s: float) -> bool:
+        """Whether the row holds one more: with long names of sources these are fewer."""
+        seats = (*self.live_seats(now_s), seat)
+        return len(seats) <= SEATS_MAX and sum(map(_spelled_chars, seats)) <= SEATS_CHARS_MAX
 
     def compared(self, now_s: float) -> frozenset[str]:
         """Migrations whose archive somebody is comparing with its source."""
@@ -307,12 +315,27 @@ class Board:
         return replace(self, seats=others, vacancies=vacancies)
 
     def throttled(self, source: str, range_id: str, *, now_s: float) -> Board:
-        """Somebody met a 429: the range is full with what was granted on it."""
+        """Somebody met a 429: the range is full with what was granted on it.
+
+        The same board where somebody else noted it already: then there is nothing to write.
+        """
         grant = self.grants.get(source, Grant())
         granted = min(grant.budget_ru_per_s, grant.range_limit(range_id))
-        met = grant.throttles | {range_id: Throttle(at_s=now_s, ru_per_s=round(granted, 1))}
+        throttle = Throttle(at_s=now_s, ru_per_s=round(granted, 1))
+        if self._is_noted(grant.throttles.get(range_id), throttle):
+            return self
+        met = grant.throttles | {range_id: throttle}
         newest = sorted(met.items(), key=lambda each: each[1].at_s)[-THROTTLES_MAX:]
         return self.with_grant(source, replace(grant, throttles=dict(newest)))
+
+    def _is_noted(self, known: Throttle | None, met: Throttle) -> bool:
+        """A 429 of the same second at the same grant, which the next decision will see."""
+        return (
+            known is not None
+            and known.ru_per_s == met.ru_per_s
+            and known.at_s >= self.decided_at_s
+            and abs(met.at_s - known.at_s) < THROTTLE_GRAIN_S
+        )
 
     def pressed(self, source: str, pressure: Pressure, *, now_s: float) -> Board:
         """The business says what it needs, or, with a word that is over already, nothing more."""
@@ -383,6 +406,11 @@ class Board:
         idle = Grant(reason="no migration is running")
         told = {name: _with_news(idle, grant, now_s) for name, grant in rest.items()}
         return {name: grant for name, grant in told.items() if grant.has_news(now_s)}
+
+
+def _spelled_chars(seat: Seat) -> int:
+    """The characters of one seat in the board's row, with the comma behind it."""
+    return len(json.dumps(asdict(seat), separators=(",", ":"))) + 1
 
 
 def _lateness(alarm: Alarm) -> tuple[float, float]:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.records import packed, unpacked
+from shared.adapters.records import PROPERTY_CHARS_MAX, packed, unpacked
 from shared.domain.alerts import ALERT_HOLD_S
 from shared.domain.board import (
     NAMED_ALARMS_MAX,
+    SEATS_MAX,
     SOURCES_MAX,
+    THROTTLE_GRAIN_S,
     VACANT_S,
     WORDS_CHARS_MAX,
     Activity,
@@ -20,6 +22,7 @@ from shared.domain.board import (
     Seat,
 )
 from shared.domain.governor import Alarm, Pressure, Throttle
+from shared.domain.pacing import COOL_DOWN_S
 
 NOW_S = 1_000.0
 SOURCE = "db/c"
@@ -111,7 +114,7 @@ def test_a_throttle_met_by_one_holds_its_whole_range() -> None:
     assert board.rate_for(other, NOW_S) == 100.0
     early = board.decided({SOURCE: a_grant()}, now_s=NOW_S + 5, controller_token=1)
     assert early.rate_for(a_seat(), NOW_S + 9.9) == 0.0
-    assert early.rate_for(a_seat(), NOW_S + 10.0) == 200.0
+    assert early.rate_for(a_seat(), NOW_S + COOL_DOWN_S + THROTTLE_GRAIN_S) == 200.0
 
 
 def test_a_range_is_divided_by_those_who_work_on_it() -> None:
@@ -239,6 +242,73 @@ def test_long_words_on_many_sources_fit_into_a_row() -> None:
             board = board.alarmed(source, f"{number}-{alert}", alarm, now_s=NOW_S)
         assert packed(board, thing="the board")
     assert sum(len(grant.alarms) for grant in board.grants.values()) <= NAMED_ALARMS_MAX
+
+
+@pytest.mark.parametrize("activity", [Activity.COPY, Activity.VALIDATE, Activity.SURVEY])
+@pytest.mark.parametrize(
+    ("migration", "source", "fewest"),
+    [
+        ("billing-cold", "sales/orders", SEATS_MAX),
+        ("m" * 48, "d" * 60 + "/" + "c" * 60, 64),
+        ("m" * 48, "d" * 255 + "/" + "c" * 255, 32),
+        ("m" * 48, "大" * 255 + "/" + "大" * 255, 8),
+    ],
+)
+def test_all_seats_that_are_admitted_fit_into_a_row(
+    migration: str, source: str, fewest: int, activity: Activity
+) -> None:
+    """However long the names are, and whether the seats spend; nobody is refused too early."""
+    board = a_board(shares_ru_per_s={migration: 200.0}, in_flight={migration: 10 * SEATS_MAX})
+    number = 0
+    while board.admits(seat := _long_seat(number, migration, source, activity), NOW_S):
+        board = board.seated(seat, NOW_S)
+        number += 1
+        assert number <= SEATS_MAX
+    assert number >= fewest
+    moved = tuple(replace(each, slice_id=f"{each.slice_id}-p001") for each in board.seats)
+    row = packed(replace(board, seats=moved), thing="the board")
+    assert len(row["seats_json"]) <= PROPERTY_CHARS_MAX
+
+
+def _long_seat(number: int, migration: str, source: str, activity: Activity) -> Seat:
+    return Seat(
+        migration=migration,
+        source=source,
+        range_id=f"r{number:03d}",
+        slice_id=f"{1_700_000_000 + number:010d}-1700086400-r{number:03d}",
+        fence=12,
+        activity=activity,
+        until_s=NOW_S + 45.123456,
+    )
+
+
+def test_a_429_that_is_noted_already_is_not_written_again() -> None:
+    """Of the same range and second, at the same grant, since the last decision."""
+    board = a_board().throttled(SOURCE, "r0", now_s=NOW_S)
+    soon = NOW_S + THROTTLE_GRAIN_S / 2
+    assert board.throttled(SOURCE, "r0", now_s=soon) is board
+    others = (
+        board.throttled(SOURCE, "r1", now_s=soon),
+        board.throttled(SOURCE, "r0", now_s=NOW_S + THROTTLE_GRAIN_S),
+        board.decided(board.grants, now_s=NOW_S + 0.1, controller_token=1).throttled(
+            SOURCE, "r0", now_s=soon
+        ),
+        replace(
+            board, grants={SOURCE: replace(board.grants[SOURCE], budget_ru_per_s=1.0)}
+        ).throttled(SOURCE, "r0", now_s=soon),
+    )
+    for each in others:
+        assert each.grants[SOURCE].throttles != board.grants[SOURCE].throttles
+
+
+def test_a_429_noted_a_moment_earlier_holds_the_range_long_enough() -> None:
+    """The cool-down counts from the last 429 of the second, although only the first is noted."""
+    board = a_board(a_seat()).throttled(SOURCE, "r0", now_s=NOW_S)
+    last_s = NOW_S + 0.9 * THROTTLE_GRAIN_S
+    board = board.throttled(SOURCE, "r0", now_s=last_s)
+    decided = board.decided(board.grants, now_s=NOW_S + 5, controller_token=1)
+    assert decided.rate_for(a_seat(), last_s + COOL_DOWN_S - 0.01) == 0.0
+    assert decided.rate_for(a_seat(), last_s + COOL_DOWN_S + THROTTLE_GRAIN_S) > 0.0
 
 
 def test_a_row_without_words_for_all_is_read() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from shared.application.pacer import GivenBack, NoRoom, Pacer, SeatLost, change_
 from shared.domain.board import (
     BOARD_AGE_MAX_S,
     BOARD_VALID_S,
+    SEAT_RENEW_EVERY_S,
     SEAT_TTL_S,
     Activity,
     Board,
@@ -21,6 +22,7 @@ from shared.domain.governor import Throttle
 from shared.domain.pacing import COOL_DOWN_S
 from shared.errors import CostLimitReached, EbbError, Throttled, TransientError
 from tests.simulation.world import SOURCE, World, make_world
+from tests.unit.contention import ALWAYS, Contended
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,3 +352,95 @@ def test_a_number_that_reached_its_price_is_not_asked_for_again(world: World) ->
     with pytest.raises(CostLimitReached):
         pacer.call(ask)
     assert asked == 1
+
+
+def contended(world: World) -> tuple[Pacer, Contended]:
+    """A seated worker, and its board, whose every write others can be made to come before."""
+    boards = Contended(world.ports.boards, "write", times=0)
+    pacer = Pacer.seated(replace(world.ports, boards=boards), seat("a"))
+    assert pacer is not None
+    return pacer, boards
+
+
+def test_a_429_that_cannot_be_noted_is_no_failure_of_the_slice(world: World) -> None:
+    """Sixty others note theirs in the same moment; this worker holds and asks again."""
+    decide_every_tick(world)
+    pacer, boards = contended(world)
+    asked_at: list[float] = []
+
+    def ask() -> Answer:
+        asked_at.append(world.clock.now_s())
+        if len(asked_at) == 1:
+            boards.left = ALWAYS
+            raise Throttled("full", retry_after_s=0.2)
+        return Answer(1.0)
+
+    pacer.call(ask)
+    assert len(asked_at) == 2
+    assert asked_at[1] - asked_at[0] >= COOL_DOWN_S
+
+
+def test_a_429_that_others_noted_is_not_written_again(world: World) -> None:
+    """All workers of a full partition meet it within a second; the row is written once."""
+    decide_every_tick(world)
+    first, second = seated(world, "a"), seated(world, "b")
+    world.clock.advance(BOARD_AGE_MAX_S)
+    for pacer in (first, second):
+        pacer.call(lambda: Answer(0.0))
+    versions: list[str] = []
+
+    def ask() -> Answer:
+        raise Throttled("full", retry_after_s=0.2)
+
+    world.clock.wait = _stopped  # type: ignore[method-assign]
+    for pacer in (first, second):
+        with pytest.raises(_StoppedError):
+            pacer.call(ask)
+        versions.append(world.ports.boards.read().version)
+    assert len(set(versions)) == 1
+
+
+class _StoppedError(Exception):
+    """The worker began to wait."""
+
+
+def _stopped(seconds: float) -> None:
+    raise _StoppedError(f"for {seconds} s")
+
+
+def test_a_seat_that_cannot_be_renewed_is_used_while_it_lasts(world: World) -> None:
+    """A lost write costs nothing; before others count the seat as gone, the worker stops."""
+    decide_every_tick(world)
+    pacer, boards = contended(world)
+    boards.left = ALWAYS
+    world.clock.advance(SEAT_RENEW_EVERY_S)
+    pacer.call(lambda: Answer(1.0))
+    began_s = world.clock.now_s()
+    with pytest.raises(SeatLost, match="could not be renewed"):
+        spend_for_ever(pacer, lambda: Answer(1.0))
+    assert began_s < world.clock.now_s()
+    (kept,) = world.ports.boards.read().live_seats(world.clock.now_s())
+    assert kept.slice_id == "a"
+
+
+def test_a_seat_renewed_at_a_later_turn_is_kept(world: World) -> None:
+    """As soon as a write gets through, the seat lasts its whole time again."""
+    decide_every_tick(world)
+    pacer, boards = contended(world)
+    boards.left = ALWAYS
+    world.clock.advance(SEAT_RENEW_EVERY_S)
+    pacer.call(lambda: Answer(1.0))
+    boards.left = 0
+    pacer.call(lambda: Answer(1.0))
+    (kept,) = world.ports.boards.read().live_seats(world.clock.now_s())
+    assert kept.until_s > world.clock.now_s() + SEAT_TTL_S - SEAT_RENEW_EVERY_S
+
+
+def test_a_seat_that_cannot_be_freed_runs_out_and_harms_no_slice(world: World) -> None:
+    """The work is done: leaving says nothing, and the seat goes by itself."""
+    pacer, boards = contended(world)
+    boards.left = ALWAYS
+    pacer.leave()
+    assert len(world.ports.boards.read().live_seats(world.clock.now_s())) == 1
+    world.clock.advance(SEAT_TTL_S)
+    assert world.ports.boards.read().live_seats(world.clock.now_s()) == ()
