@@ -28,7 +28,7 @@ class Standing(StrEnum):
     REMOVED = "removed"
     """Ebb removed it: the archive answers."""
     DELETED = "deleted"
-    """Its owner deleted or replaced it since: nobody answers for this version."""
+    """Its owner deleted or replaced it since, or it was restored: nobody answers for it."""
     ARCHIVED = "archived"
     """Nothing points to it: the source answers, by the document itself or a stub."""
     ELSEWHERE = "elsewhere"

@@ -1,7 +1,7 @@
 """Restoring one document: back into the source, never over another, and never one that is deleted.
 
-The bytes are checked before they are written and in the source's own answer; the pointer goes last.
-Repeating it after a crash or a lost reply anywhere ends the same.
+The bytes are checked before they are written and in the source's own answer; the pointer is marked
+last. Repeating it after a crash or a lost reply anywhere ends the same.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     STANDS = "stands"
     """Whatever stands in the source under its key was left alone."""
     DELETED = "deleted"
-    """Its owner deleted it, or its pointer was withdrawn: nothing was written."""
+    """Its owner deleted it, or its pointer answers no more: nothing was written."""
 
 
 class Differs(PermanentError):
@@ -71,10 +71,10 @@ class Restoring:
                 self._taken_away(key, stands)
                 return Outcome.DELETED
             if self._replaced(key, stands, body, pointer.sha256):
-                self._pointers.withdraw(self._name, {key: pointer})
+                self._pass(key, pointer)
                 return Outcome.RESTORED
             if self._ask(lambda: self._source.find(key)).document is None:
-                self._pointers.withdraw(self._name, {key: pointer})
+                self._pass(key, pointer)
                 return Outcome.DELETED  # its owner deleted the guard, and meant the document
         raise _contended(key)
 
@@ -115,8 +115,15 @@ class Restoring:
         """
         if pointer_in(stands) is not None or stands["_etag"] == pointer.etag:
             return Outcome.STANDS
-        self._pointers.withdraw(self._name, {key: pointer})
+        self._pass(key, pointer)
         return _as_archived(stands, pointer.sha256)
+
+    def _pass(self, key: Key, pointer: Pointer) -> None:
+        """Nobody goes by it any more; it stays as a trace, unless a later version took its place.
+
+        Without one, a document that its owner deletes from now on would look lost from the index.
+        """
+        self._pointers.put(self._name, {key: pointer.past()})
 
     def _taken_away(self, key: Key, guard: Mapping[str, Any]) -> None:
         etag = guard["_etag"]

@@ -58,7 +58,7 @@ class Pointer:
     ts: int
     etag: str
     deleted: bool = False
-    """Its owner deleted the document since: nobody answers for it any more."""
+    """Its owner deleted the document, or it came back: nobody answers for it any more."""
 
     @property
     def span(self) -> Span:
@@ -78,6 +78,10 @@ class Pointer:
         """The same before anybody may go by it: an owner's deletion finds it and marks it."""
         return replace(self, rows=0)
 
+    def past(self) -> Pointer:
+        """The same once nobody is to go by it any more; it stays as a trace."""
+        return replace(self, deleted=True)
+
     def may_answer(self, stands: Pointer | None) -> bool:
         """Whether it may stand in the place of what stands: its own announcement, or itself."""
         return stands is not None and stands in {self, self.announced()}
@@ -85,12 +89,13 @@ class Pointer:
     def yields_to(self, other: Pointer) -> bool:
         """Whether another may stand in its place.
 
-        A later version's may. Of the same version only an announcement makes room: whoever
-        removed the document goes by this one, and whoever deleted it is not to be undone.
+        A later version's may. Of the same version an announcement makes room, and any makes room
+        for its own mark: whoever removed the document goes by this one, and whoever deleted it is
+        not to be undone.
         """
         if other.ts != self.ts:
             return other.ts > self.ts
-        return other == self or not (self.deleted or self.answers)
+        return other in {self, self.past()} or not (self.deleted or self.answers)
 
 
 def pointer_to(row: Row, span: Span, *, archive: str, blob: str, place: int) -> Pointer:

@@ -14,7 +14,7 @@ from shared.terminal.console import DONE, PROBLEM, Terminal
 
 _MEANING = {
     Standing.REMOVED: "Ebb removed it from the source: the archive answers for it",
-    Standing.DELETED: "its owner deleted or replaced it since: nobody answers for this version",
+    Standing.DELETED: "its owner deleted or replaced it since, or it was restored: nobody answers",
     Standing.ARCHIVED: "nothing points to it: the source answers",
     Standing.ELSEWHERE: "Ebb removed it for another migration: its archive {} answers for it",
 }

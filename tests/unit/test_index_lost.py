@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared import cli, wiring
+from shared.application.index_rebuild import IndexRebuild
 from shared.application.restoration import Restoration, Wanted
 from shared.application.restoring import Outcome as Restored
 from shared.domain.halts import Halt
@@ -144,6 +145,19 @@ def test_an_undo_of_what_was_left_alone_comes_to_its_end() -> None:
     found = undone(retiree)
     assert (found.state, found.halt) == (RetirementState.DONE, None)
     retiree.owners.check()
+
+
+def test_what_came_back_by_name_and_was_deleted_since_is_not_lost(retiree: Retiree) -> None:
+    """Restored, and deleted by its owner: nothing is missing, and no rebuild brings it back."""
+    restoration = Restoration(retiree.world.ports)
+    assert restoration.many("sim", Wanted(), execute=True).outcomes[Restored.RESTORED] == 12
+    retiree.owners.delete_directly("doc-003")
+    assert restoration.many("sim", Wanted(), execute=True).untraced == 0
+    assert IndexRebuild(retiree.world.unlucky).run("sim", execute=True).pointed_at == 0
+    found = undone(retiree)
+    assert (found.state, found.halt) == (RetirementState.DONE, None)
+    retiree.owners.check()
+    assert "doc-003" not in retiree.world.source.documents
 
 
 def test_a_removal_halts_when_the_index_is_gone() -> None:

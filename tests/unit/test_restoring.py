@@ -78,21 +78,21 @@ def same_content(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
 
 
 def test_a_removed_document_comes_back_as_it_was(scene: Scene) -> None:
-    """Equal to the byte of its canonical form, and nothing points at the archive any more."""
+    """Equal to the byte of its canonical form; its pointer stays as a trace and answers no more."""
     scene.remove()
     assert scene.stands is None
     assert scene.back() is Outcome.RESTORED
     assert same_content(scene.stands, scene.original)
-    assert scene.points is None
+    assert scene.points == scene.pointer.past()
 
 
 def test_what_stands_in_the_source_is_never_overwritten(scene: Scene) -> None:
-    """A version written since stays, and the old one's pointer goes."""
+    """A version written since stays, and the old one's pointer answers no more."""
     scene.remove()
     scene.world.source.put(ID, ts=scene.pointer.ts + 1, body="newer")
     assert scene.back() is Outcome.STANDS
     assert (scene.stands or {})["body"] == "newer"
-    assert scene.points is None
+    assert scene.points == scene.pointer.past()
 
 
 def test_a_document_not_yet_removed_keeps_its_pointer(scene: Scene) -> None:
@@ -134,17 +134,17 @@ def test_a_deletion_between_the_two_writes_wins(scene: Scene) -> None:
     assert scene.stands is None
 
 
-@pytest.mark.parametrize("lost", ["create", "replace", "withdraw"])
+@pytest.mark.parametrize("lost", ["create", "replace", "put"])
 def test_a_crash_or_a_lost_reply_anywhere_is_made_good_by_repeating(
     scene: Scene, lost: str
 ) -> None:
     """The write was done, and nobody heard of it."""
     scene.remove()
-    target: Any = scene.world.ports.pointers if lost == "withdraw" else scene.world.source
+    target: Any = scene.world.ports.pointers if lost == "put" else scene.world.source
     really = getattr(target, lost)
 
     def unheard(*given: Any, **named: Any) -> Any:
-        if lost != "withdraw":
+        if lost != "put":
             really(*given, **named)
         raise ConnectionError
 
@@ -154,7 +154,7 @@ def test_a_crash_or_a_lost_reply_anywhere_is_made_good_by_repeating(
             scene.back()
     assert scene.back() is Outcome.RESTORED
     assert same_content(scene.stands, scene.original)
-    assert scene.points is None
+    assert scene.points == scene.pointer.past()
 
 
 def test_a_stub_gives_way_to_its_document(scene: Scene) -> None:
