@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,13 +10,19 @@ from dataclasses import dataclass, replace
 from shared.application.bundle import Ports
 from shared.application.ownership import check_account
 from shared.domain.board import Board
-from shared.domain.slices import Migration, MigrationState, Progress, Slice, SliceState
+from shared.domain.slices import (
+    Migration,
+    MigrationState,
+    Progress,
+    Slice,
+    SliceState,
+    is_slice_id,
+)
 from shared.domain.spec import MigrationSpec, parse_spec
 from shared.domain.version import FIELD, STATE_VERSION, check_version
 from shared.errors import Conflict, PermanentError
 from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Change
 
-_WINDOW = re.compile(r"\d{10}-\d{10}-.")  # how the id of every slice begins
 RESEND_AFTER_S = 40.0  # a message unseen this long is sent again: longer than a queue's poll
 
 
@@ -72,7 +77,7 @@ def read_work(ports: Ports, message: str) -> Work | str:
     spec = parse_spec(migration.spec_text)
     check_account(ports, spec)
     target = ports.ledger.slice(name, slice_id)
-    if target is None and _WINDOW.match(slice_id):
+    if target is None and is_slice_id(slice_id):
         return f"slice {slice_id} is no more: it was cut into smaller ones"
     if target is None:
         raise PermanentError(f"a queue message names slice {slice_id}, which {name} does not have")

@@ -1,6 +1,7 @@
 """Sweeping up: unproven blobs that nothing can need any more, and old journal and metering rows.
 
-A staging blob goes only when its slice is proven, or its fence is past and no receipt names it.
+A staging blob goes only when its slice is proven, or its fence is past and no receipt names it, or
+its slice was cut.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from shared.domain.receipt import (
     receipt_name,
     staged_slice,
 )
-from shared.domain.slices import Migration, MigrationState, SliceState
+from shared.domain.slices import Migration, MigrationState, SliceState, is_slice_id
 from shared.domain.spec import parse_spec
 from shared.errors import EbbError, PermanentError
 from shared.ports import POISON_QUEUES, Archive, Incident, IncidentKind
@@ -104,8 +105,9 @@ class Janitor:
             return False
         slice_id, fence = named
         target = self._ports.ledger.slice(migration, slice_id)
-        if target is None:
-            return False
+        if target is None:  # of a sink with one owner: it was cut, and nobody copies it any more
+            past = is_slice_id(slice_id) and age_s >= YOUNG_S
+            return past and archive.read(receipt_name(slice_id)) is None
         if target.state is SliceState.PROVEN:
             return True
         if fence >= target.fence or age_s < YOUNG_S:

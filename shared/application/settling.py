@@ -11,7 +11,7 @@ from shared.application.desk import until_written
 from shared.application.dispatching import Work
 from shared.application.measuring import count_verdict
 from shared.domain.halts import Halt, Halting, halt_of
-from shared.domain.receipt import Promise
+from shared.domain.receipt import Promise, receipt_name
 from shared.domain.runs import RunCost
 from shared.domain.slices import Cause, MigrationState, Progress, Slice, SliceState, Staged
 from shared.errors import EbbError, PermanentError
@@ -101,16 +101,35 @@ def settle_too_slow(ports: Ports, work: Work, *, seen_s: tuple[int, ...], ru: fl
         progress = ports.ledger.progress(name)
         if current is None or progress is None or current.fence != work.slice.fence:
             return f"slice {work.slice.id} had moved on"
+        if current.state is not work.slice.state:
+            return f"slice {work.slice.id} had moved on"
         totals = replace(progress, ru_spent=progress.ru_spent + ru)
         smaller = current.cut(pieces, seen_s)
-        if len(smaller) == 1:
-            waiting = replace(current.released(), retry_at_s=ports.clock.now_s() + UNCUT_RETRY_S)
+        why = _why_whole(ports, work, smaller)
+        if why:
+            text = f"slice {current.id} was too slow, and {why}; it waits"
+            waiting = replace(
+                current.released(), error=text, retry_at_s=ports.clock.now_s() + UNCUT_RETRY_S
+            )
             ports.ledger.commit(name, Change(slices=(waiting,), progress=totals))
-            return f"slice {current.id} was too slow, and one second cannot be cut; it waits"
+            return text
         ports.ledger.commit(name, Change(slices=smaller, cut=current, progress=totals))
         return f"slice {current.id} was too slow and is cut into {len(smaller)}"
 
     return until_written(ports, cut, doing=f"cutting slice {work.slice.id}")
+
+
+def _why_whole(ports: Ports, work: Work, smaller: tuple[Slice, ...]) -> str:
+    """Why a slice stays as it is; empty where it may be cut.
+
+    Receipts never go: beside those of its pieces, its own would tell of every document twice.
+    """
+    if len(smaller) == 1:
+        return "one second cannot be cut"
+    sink = work.spec.sink
+    archive = ports.archives.open(sink.container, sink.prefix)
+    receipted = archive.read(receipt_name(work.slice.id)) is not None
+    return "an earlier attempt wrote its receipt" if receipted else ""
 
 
 def settle_proven(ports: Ports, work: Work, promise: Promise, *, ru: float) -> str:

@@ -6,6 +6,7 @@ Pure values; storing them and moving bytes happens elsewhere.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,7 +20,13 @@ CLAIMS_MAX = 60  # without a result: the slice kills whoever works on it
 ERROR_CHARS_MAX = 2_000  # an error kept in the ledger names what matters; a table row is small
 RETRY_BASE_S = 15.0
 RETRY_MAX_S = 600.0
+_WINDOW = re.compile(r"\d{10}-\d{10}-.")  # how the id of every slice begins
 _LEARNING_WEIGHT = 0.5  # the newest slice counts as much as all before: sizes drift with age
+
+
+def is_slice_id(text: str) -> bool:
+    """Whether a slice may be called so. One that no ledger holds any more was cut."""
+    return _WINDOW.match(text) is not None
 
 
 class MigrationState(StrEnum):

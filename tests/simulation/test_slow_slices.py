@@ -6,14 +6,18 @@ Without that it is killed at every attempt, at the price of a whole attempt on t
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from shared.application.dispatching import work_message
+from shared.application.janitor import YOUNG_S
 from shared.application.pacer import WORK_S_MAX
 from shared.domain.board import Grant
 from shared.domain.coverage import coverage_faults
+from shared.domain.receipt import receipt_name, staging_name
 from shared.domain.slices import Extent, Progress, RangePlan, Slice, SliceState, Window
+from shared.errors import Conflict
 from shared.ports import COPY_QUEUE, VALIDATE_QUEUE, Change
 from tests.simulation.faults import FUNCTION_TIMEOUT_S, Crash
 from tests.simulation.runs import DAY_S
@@ -139,6 +143,51 @@ def test_a_message_of_a_slice_that_was_cut_is_no_fault() -> None:
     with world.chaos.acting("copy"):
         assert "is cut into" in world.app.copying.run(work_message(target))
     assert "cut into smaller ones" in world.calm.copying.run(work_message(target))
+
+
+def test_what_a_slice_that_was_cut_left_in_staging_is_swept() -> None:
+    """No ledger knows it any more; while a worker may still be writing, it stays."""
+    world = slow_world(range_ru_per_s=7.0, window=Window(lo_s=0, hi_s=COLD_S))
+    (target,) = [s for s in world.ports.ledger.open_slices("sim") if s.documents_planned]
+    archive = world.ports.archives.open("archive", "")
+    assert archive.put_if_absent(staging_name(target.id, 1, "parquet"), b"staged")
+    with world.chaos.acting("copy"):
+        assert "is cut into" in world.app.copying.run(work_message(target))
+    assert world.calm.janitor.sweep().blobs == 0
+    world.clock.advance(YOUNG_S)
+    assert world.calm.janitor.sweep().blobs == 1
+
+
+def test_a_slice_whose_receipt_stands_is_never_cut() -> None:
+    """A receipt cannot go, and with those of its pieces the archive would be covered twice."""
+    world = slow_world(range_ru_per_s=7.0, window=Window(lo_s=0, hi_s=COLD_S))
+    (target,) = [s for s in world.ports.ledger.open_slices("sim") if s.documents_planned]
+    archive = world.ports.archives.open("archive", "")
+    assert archive.put_if_absent(receipt_name(target.id), b"promised")
+    with world.chaos.acting("copy"):
+        assert "wrote its receipt; it waits" in world.app.copying.run(work_message(target))
+    after = world.ports.ledger.slice("sim", target.id)
+    assert after is not None
+    assert (after.state, after.failures) == (SliceState.PLANNED, 0)
+    assert "wrote its receipt" in after.error
+
+
+def test_a_lost_reply_to_giving_a_slow_slice_back_is_no_fault() -> None:
+    """The slice waits already when its worker looks again."""
+    window = Window(lo_s=COLD_S - 1, hi_s=COLD_S)
+    world = slow_world(range_ru_per_s=7.0, window=window, dense=True)
+    (target,) = [s for s in world.ports.ledger.open_slices("sim") if s.documents_planned]
+    ledger: Any = world.ports.ledger
+    commit = ledger.commit
+
+    def unheard(name: str, change: Change) -> None:
+        commit(name, change)
+        if any(each.retry_at_s for each in change.slices):
+            raise Conflict("the reply was lost, and the SDK asked again")
+
+    with pytest.MonkeyPatch.context() as patch, world.chaos.acting("copy"):
+        patch.setattr(ledger, "commit", unheard)
+        assert "had moved on" in world.app.copying.run(work_message(target))
 
 
 def test_the_simulation_kills_whoever_outlasts_the_host() -> None:
