@@ -290,8 +290,8 @@ class Undoing:
             raise TransientError(
                 f"restoring {item.row.id!r}: a stub stands there that was just replaced; try again"
             )
-        if self._deleted:
-            self._withdraw(item.pointer, item.row.key)
+        if self._deleted:  # marked, not withdrawn: the trace stays when its owner deletes it later
+            self._field.ports.pointers.put(self._field.name, {item.row.key: item.pointer.past()})
         if stands is None:
             return Outcome.GONE
         return Outcome.MOVED if _digest(stands) == item.row.sha256 else Outcome.CHANGED

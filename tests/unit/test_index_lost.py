@@ -160,6 +160,15 @@ def test_what_came_back_by_name_and_was_deleted_since_is_not_lost(retiree: Retir
     assert "doc-003" not in retiree.world.source.documents
 
 
+def test_what_an_undo_brought_back_and_was_deleted_since_is_not_lost(retiree: Retiree) -> None:
+    """Whoever looks again, after an undo or in the middle of one, finds its trace."""
+    assert undone(retiree).state is RetirementState.DONE
+    retiree.owners.delete_directly("doc-003")
+    report = Restoration(retiree.world.ports).many("sim", Wanted(), execute=True)
+    assert (report.untraced, report.outcomes.total()) == (0, 0)
+    retiree.owners.check()
+
+
 def test_a_removal_halts_when_the_index_is_gone() -> None:
     """A part of it was removed: the rest stays until a person has looked."""
     retiree = archived(1, "delete", documents=40, spec=SMALL)
