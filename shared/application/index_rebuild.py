@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from shared.application.bundle import Ports
+from shared.application.ownership import check_account
 from shared.application.shelf import Item, opened, receipts, rows_promised
 from shared.application.visiting import Visitor
 from shared.domain.guards import is_guard
@@ -80,6 +81,7 @@ class IndexRebuild:
     ) -> Rebuilt:
         """Refused unless something was removed by `delete`, and nobody is at work on it."""
         spec = parse_spec(self._ports.ledger.migration(name).spec_text)
+        check_account(self._ports, spec)
         self._check(name)
         report = Rebuilt(name=name, execute=execute)
         if execute:

@@ -12,6 +12,7 @@ import pytest
 from shared.adapters.memory import MemoryLedger
 from shared.application.bundle import Ports
 from shared.application.dispatching import message_of
+from shared.application.index_rebuild import IndexRebuild
 from shared.application.restoration import Wanted
 from shared.domain.slices import MigrationState
 from shared.errors import OtherAccount
@@ -45,6 +46,7 @@ def slice_id(world: World) -> str:
 
 ASKED: dict[str, Callable[[App, World], object]] = {
     "restore": lambda app, _: _restoration(app).many("sim", Wanted(), execute=True),
+    "reindex": lambda app, _: IndexRebuild(app.ports).run("sim", execute=True),
     "find": lambda app, _: _consulting(app).run("sim", "doc-001", ()),
     "verify": lambda app, _: app.verifying.run("sim"),
     "assess": lambda app, _: app.retirements.assess("sim"),
