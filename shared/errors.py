@@ -30,6 +30,10 @@ class Throttled(TransientError):
         self.retry_after_s = retry_after_s
 
 
+class ScratchFull(TransientError):
+    """The machine's temporary storage has no room; another machine, or this one later, may have."""
+
+
 class CostLimitReached(TransientError):
     """An answer of several pages took all the request units that its query allowed it."""
 

@@ -319,9 +319,18 @@ class TableWriter(Protocol):
 
 
 class Scratch(Protocol):
-    """Temporary files that vanish when closed."""
+    """Temporary files that vanish when closed; ScratchFull where the disk holds no more."""
+
+    @property
+    def bytes_max(self) -> int:
+        """What all files of one machine together may take."""
+        ...
 
     def open(self) -> AbstractContextManager[BinaryIO]: ...
+
+    def reserved(self, size_bytes: int) -> AbstractContextManager[None]:
+        """Keeps room for one worker's files; ScratchFull where others need it or it is gone."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

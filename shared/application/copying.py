@@ -32,11 +32,19 @@ from shared.errors import (
     EbbError,
     OtherVersion,
     PermanentError,
+    ScratchFull,
     Uncanonical,
 )
 from shared.ports import VALIDATE_QUEUE, Archive, Change, Source
 
 STAY_S = 300.0  # no new slice after this: an invocation must end well before functionTimeout
+
+
+class TooLarge(EbbError):
+    """The documents of the slice do not fit into the machine's scratch; it has to be cut."""
+
+    seen_s: tuple[int, ...] = ()
+    """`_ts` of the documents that were read until then."""
 
 
 class Copying:
@@ -96,12 +104,14 @@ class Copying:
         claimed = self._claim(work)
         if claimed is None:
             return f"slice {work.slice.id} was claimed by someone else", False
+        earlier = work.slice.staged
         try:
-            staged = SliceCopy(self._ports, claimed, pacer, earlier=work.slice.staged).run()
-        except TooSlow as error:
+            with self._ports.scratch.reserved(self._scratch_bytes(claimed, earlier)):
+                staged = SliceCopy(self._ports, claimed, pacer, earlier=earlier).run()
+        except (TooSlow, TooLarge) as error:
             ru = pacer.meter.spent_ru
             return settle_too_slow(self._ports, claimed, seen_s=error.seen_s, ru=ru), False
-        except (GivenBack, OtherVersion) as error:
+        except (GivenBack, OtherVersion, ScratchFull) as error:
             settle_released(self._ports, claimed, pacer.meter.spent_ru)
             return str(error), False
         except SeatLost:
@@ -116,6 +126,16 @@ class Copying:
         self._ports.mail.send(VALIDATE_QUEUE, work_message(copied))
         outcome = f"slice {copied.id} copied: {staged.documents} documents, fence {copied.fence}"
         return outcome, claimed.spec.validation == "readback"  # a reread needs the seat next
+
+    def _scratch_bytes(self, work: Work, earlier: Staged | None) -> int:
+        """Its documents as planned, and the staged blob beside them where it is taken over.
+
+        Where that is more than half of the disk, half has to be free; if the documents then do
+        not fit, the slice is cut.
+        """
+        planned = int(work.slice.documents_planned * work.progress.bytes_per_document)
+        blob = earlier.blob.size_bytes if earlier is not None and earlier.blob is not None else 0
+        return min(planned + blob, self._ports.scratch.bytes_max // 2)
 
     def _claim(self, work: Work) -> Work | None:
         claimed = work.slice.claimed()
@@ -176,6 +196,10 @@ class SliceCopy:
             except TooSlow as error:
                 error.seen_s = tuple(each.row.ts for each in spool.rows)
                 raise
+            except ScratchFull as error:
+                larger = TooLarge(f"slice {self._work.slice.id} does not fit: {error}")
+                larger.seen_s = tuple(each.row.ts for each in spool.rows)
+                raise larger from error
             staging = Staging(self._ports, self._archive, self._work, keep=self._pacer.keep)
             return staging.run(spool, read, ru=self._pacer.meter.spent_ru)
 

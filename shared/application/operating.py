@@ -165,6 +165,7 @@ class Operating:
                 f"applying {spec.name}: it is {known.state.value} and its slices follow the spec "
                 "it started with; give the changed spec a new name and a new sink.prefix"
             )
+        self._check_scratch(spec)
         self._check_source(spec)
         self._check_engine(spec)
         migration = Migration(
@@ -179,6 +180,18 @@ class Operating:
             version=known.version if known else "",
         )
         return self._ports.ledger.put_migration(migration)
+
+    def _check_scratch(self, spec: MigrationSpec) -> None:
+        """A slice and the blob of its earlier attempt are on the disk at the same time."""
+        most = self._ports.scratch.bytes_max // 2
+        if spec.slice.bytes_max > most:
+            fault = Fault(
+                path="$.slice.bytes_max",
+                seen=f"{spec.slice.bytes_max} bytes, and the app's temporary storage holds "
+                f"{self._ports.scratch.bytes_max} for a slice and its earlier file together",
+                advice=f"write at most {most >> 20}MiB",
+            )
+            raise Invalid(f"the spec of {spec.name}", (fault,))
 
     def change(self, name: str, verb: str) -> Migration:
         """Do what a verb says; NotFound names the verbs there are."""

@@ -31,6 +31,7 @@ from shared.errors import (
     NotFound,
     PermanentError,
     Refused,
+    ScratchFull,
     TransientError,
     Uncanonical,
     Unreadable,
@@ -102,7 +103,7 @@ class Receiving:
             return self._later(message, f"slice {work.slice.id} is in other hands")
         try:
             return self._received(work, delivery, pacer)
-        except (GivenBack, SeatLost) as error:
+        except (GivenBack, SeatLost, ScratchFull) as error:
             return self._later(message, str(error))
         finally:
             pacer.leave()

@@ -49,7 +49,7 @@ from shared.domain.retirement import (
 )
 from shared.domain.slices import Migration, Slice
 from shared.domain.spec import MigrationSpec, parse_spec
-from shared.errors import Conflict, EbbError, OtherVersion, PermanentError
+from shared.errors import Conflict, EbbError, OtherVersion, PermanentError, ScratchFull
 from shared.ports import Archive, Change
 
 STAY_S = 300.0  # as for copying: an invocation must end well before functionTimeout
@@ -157,7 +157,7 @@ class Retiring:
         passage = Passage(self._ports, claimed, pacer, until_s=until_s)
         try:
             return passage.run(), True
-        except (GivenBack, Held, OtherVersion) as error:
+        except (GivenBack, Held, OtherVersion, ScratchFull) as error:
             self._settled(claimed, lambda r: r.released(ru=passage.unnoted_ru))
             return str(error), False
         except NotYet as error:

@@ -88,7 +88,7 @@ def settle_released(ports: Ports, work: Work, ru: float) -> None:
 
 
 def settle_too_slow(ports: Ports, work: Work, *, seen_s: tuple[int, ...], ru: float) -> str:
-    """Put smaller slices in the place of one that a worker could not finish in its time.
+    """Put smaller slices in the place of one that a worker could not finish in its time, or hold.
 
     A piece is half of what the worker could read; where it read nothing, as small as may be.
     """
@@ -107,14 +107,14 @@ def settle_too_slow(ports: Ports, work: Work, *, seen_s: tuple[int, ...], ru: fl
         smaller = current.cut(pieces, seen_s)
         why = _why_whole(ports, work, smaller)
         if why:
-            text = f"slice {current.id} was too slow, and {why}; it waits"
+            text = f"slice {current.id} was too slow or too large, and {why}; it waits"
             waiting = replace(
                 current.released(), error=text, retry_at_s=ports.clock.now_s() + UNCUT_RETRY_S
             )
             ports.ledger.commit(name, Change(slices=(waiting,), progress=totals))
             return text
         ports.ledger.commit(name, Change(slices=smaller, cut=current, progress=totals))
-        return f"slice {current.id} was too slow and is cut into {len(smaller)}"
+        return f"slice {current.id} was too slow or too large and is cut into {len(smaller)}"
 
     return until_written(ports, cut, doing=f"cutting slice {work.slice.id}")
 

@@ -26,7 +26,14 @@ from shared.domain.receipt import (
 )
 from shared.domain.slices import Cause, Slice, SliceState, Staged, Stored
 from shared.domain.verdict import compare_with_source
-from shared.errors import EbbError, NotFound, PermanentError, Refused, TransientError
+from shared.errors import (
+    EbbError,
+    NotFound,
+    PermanentError,
+    Refused,
+    ScratchFull,
+    TransientError,
+)
 from shared.ports import Archive, Query
 
 
@@ -69,12 +76,19 @@ class Validating:
         if pacer is None:
             return f"slice {work.slice.id} is in other hands"
         try:
-            return self._seated(work, pacer)
-        except (SeatLost, GivenBack) as error:
+            with self._ports.scratch.reserved(self._scratch_bytes(work)):
+                return self._seated(work, pacer)
+        except (SeatLost, GivenBack, ScratchFull) as error:
             return str(error)
         finally:
             pacer.leave()
             dispatch_next(self._ports, work.migration.name)
+
+    def _scratch_bytes(self, work: Work) -> int:
+        """One file of the slice at a time: the blob is the larger one."""
+        blob = work.slice.staged.blob if work.slice.staged is not None else None
+        size_bytes = 0 if blob is None else blob.size_bytes
+        return min(size_bytes, self._ports.scratch.bytes_max // 2)
 
     def _seated(self, work: Work, pacer: Pacer) -> str:
         validating = settle(self._ports, work, lambda s, totals: (s.validating(), totals))

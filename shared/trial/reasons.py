@@ -52,6 +52,7 @@ REASONS: Mapping[str, str] = {
     "functions.timer": DEPLOYED,
     "functions.timeout": DEPLOYED,
     "functions.threads": DEPLOYED,
+    "functions.scratch": DEPLOYED,
     "functions.230-s": DEPLOYED,
     "functions.identity-storage": DEPLOYED,
     "functions.identity-endpoint": DEPLOYED,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from threading import Lock
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+from shared.adapters.scratch import SCRATCH_BYTES_MAX, Reserved
 from shared.adapters.threads import outcome
-from shared.errors import EbbError
+from shared.errors import EbbError, ScratchFull
 
 T = TypeVar("T")
 
@@ -62,5 +63,50 @@ class SequentialNames:
 
 
 class MemoryScratch:
-    def open(self) -> AbstractContextManager[BinaryIO]:
-        return BytesIO()
+    """As small as a Flex instance's; a write beyond it fails as a full disk does."""
+
+    def __init__(self, bytes_max: int = SCRATCH_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
+        self.used_bytes = 0
+        self._reserved = Reserved(bytes_max)
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        with _Counted(self) as file:
+            try:
+                yield file
+            finally:
+                self.used_bytes -= file.size_bytes
+
+    @contextmanager
+    def reserved(self, size_bytes: int) -> Iterator[None]:
+        self._reserved.take(size_bytes, free_bytes=self.bytes_max - self.used_bytes)
+        try:
+            yield
+        finally:
+            self._reserved.give(size_bytes)
+
+
+class _Counted(BytesIO):
+    """Counts what it holds against its disk."""
+
+    def __init__(self, disk: MemoryScratch) -> None:
+        super().__init__()
+        self._disk = disk
+        self.size_bytes = 0
+
+    def write(self, data: Any, /) -> int:
+        with memoryview(data) as view:
+            grown = max(0, self.tell() + view.nbytes - self.size_bytes)
+        if self._disk.used_bytes + grown > self._disk.bytes_max:
+            raise ScratchFull("writing a temporary file: the disk is full")
+        self._disk.used_bytes += grown
+        self.size_bytes += grown
+        return super().write(data)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        kept = super().truncate(size)
+        cut = max(0, self.size_bytes - kept)
+        self._disk.used_bytes -= cut
+        self.size_bytes -= cut
+        return kept
