@@ -9,6 +9,7 @@ from typing import Any
 from shared.tiered import reading, writing
 from shared.tiered.calling import Arguments
 from shared.tiered.cold import ColdStore
+from shared.tiered.one_call import as_one
 from shared.tiered.steps import Steps, ToCosmos
 
 _BY_KEY: dict[str, Callable[[Arguments], Steps[Any]]] = {
@@ -49,7 +50,8 @@ class Tiered(ABC):
 
     def _answer(self, method: str, arguments: Arguments) -> Any:
         if method not in QUERIES:
-            return self._run(self._moves.of(method, arguments))
+            steps = self._moves.of(method, arguments)
+            return self._run(as_one(steps, arguments, self._container.client_connection))
         given = arguments.pop("args", ())
         answer = getattr(self._container, method)(*given, **arguments)
         return self._resolving(answer, lambda document: self._run(self._moves.resolved(document)))

@@ -14,6 +14,7 @@ from typing import Any
 from azure.core.utils import CaseInsensitiveDict
 from azure.cosmos import CosmosDict, CosmosList
 from azure.cosmos.exceptions import CosmosHttpResponseError, CosmosResourceNotFoundError
+from azure.cosmos.http_constants import HttpHeaders
 
 from shared.domain.guards import is_guard
 from shared.domain.pointers import Key, Pointer, pointer_in
@@ -95,11 +96,7 @@ def read_item(arguments: Arguments) -> Steps[CosmosDict]:
     found = yield from look(key_of(item, arguments["partition_key"]), arguments | {"item": item})
     if found.whole is not None:
         return found.whole
-    document = yield from archived_document(found)
-    hook = arguments.get("response_hook")
-    if hook is not None and found.holder is None:
-        hook(document.get_response_headers(), document)
-    return document
+    return (yield from archived_document(found))
 
 
 def archived_document(found: Look) -> Steps[CosmosDict]:
@@ -111,15 +108,17 @@ def archived_document(found: Look) -> Steps[CosmosDict]:
     holder: Mapping[str, Any] = found.holder or {}
     system = {name: holder[name] for name in _SYSTEM if name in holder}
     told = json.loads(data) | system | {"_etag": pointer.etag, "_ts": pointer.ts}
-    return CosmosDict(told, response_headers=_headers(found))
+    return CosmosDict(told, response_headers=_headers(found, pointer.etag))
 
 
-def _headers(found: Look) -> CaseInsensitiveDict:
-    """Those of Cosmos DB's answer, with its charge, and where the document came from."""
+def _headers(found: Look, etag: str) -> CaseInsensitiveDict:
+    """Those of Cosmos DB's answer, but the document's version, and where it came from."""
     if found.holder is not None:
         headers = found.holder.get_response_headers()
     else:
         headers = CaseInsensitiveDict(getattr(found.missing, "headers", None) or {})
+    headers.pop(HttpHeaders.SubStatus, None)
+    headers["etag"] = etag
     headers[SERVED_FROM] = "archive"
     return headers
 

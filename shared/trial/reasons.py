@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = {
     "cosmos.admission": "it is a model of many clients; compare a migration with `make demo`",
     "cosmos.sent-once": SDK,
     "cosmos.shared-headers": SDK,
+    "cosmos.token-of-answer": NO_ORDER,
     "cosmos.no-key": "a container without a partition key can no longer be made",
     "monitor.missing-minute": NO_ORDER,
     "monitor.limits": "reaching them would harm everyone in the subscription",

@@ -412,6 +412,10 @@ class AwaitedTwin:
     def __init__(self, cosmos: CosmosTwin) -> None:
         self._cosmos = cosmos
 
+    @property
+    def client_connection(self) -> Any:
+        return self._cosmos.client_connection
+
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         async def called(**given: Any) -> Any:
             return getattr(self._cosmos, name)(**given)

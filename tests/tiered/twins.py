@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 from azure.core.utils import CaseInsensitiveDict
@@ -39,6 +40,11 @@ class CosmosTwin:
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     no_response: bool = False
     """As a client made with `no_response_on_write=True`: the answer to a write has no body."""
+    client_connection: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(last_response_headers={})
+    )
+    answers: int = 0
+    """Each has a session token of its own; it costs as much as its number."""
 
     def read(self, **_: Any) -> dict[str, Any]:
         return {"partitionKey": {"paths": list(self.paths)}}
@@ -51,7 +57,7 @@ class CosmosTwin:
         self._begin("read_items", given)
         keys = [key_of(*each) for each in items]
         found = [dict(self.documents[key]) for key in keys if key in self.documents]
-        return CosmosList(found, response_headers=CaseInsensitiveDict())
+        return CosmosList(found, response_headers=self._headers())
 
     def query_items(self, query: str, **given: Any) -> Iterator[dict[str, Any]]:
         self._begin("query_items", given)
@@ -91,6 +97,8 @@ class CosmosTwin:
         key = key_of(item, partition_key)
         _must_hold(self._at(key), given)
         del self.documents[key]
+        if "response_hook" in given:
+            given["response_hook"](self._headers(), None)
 
     def execute_item_batch(self, **given: Any) -> str:
         return f"{sorted(given)} as ever"
@@ -101,7 +109,11 @@ class CosmosTwin:
 
     def _at(self, key: Key) -> dict[str, Any]:
         if key not in self.documents:
-            raise not_found()
+            kept = self.client_connection.last_response_headers
+            error = not_found()
+            error.headers = self._headers()
+            self.client_connection.last_response_headers = kept  # the SDK keeps answers alone
+            raise error
         return self.documents[key]
 
     def _stored(self, body: Mapping[str, Any]) -> CosmosDict:
@@ -115,8 +127,15 @@ class CosmosTwin:
         return answer
 
     def _answer(self, document: Mapping[str, Any]) -> CosmosDict:
-        headers = CaseInsensitiveDict({"etag": document["_etag"]})
+        headers = self._headers({"etag": document["_etag"]})
         return CosmosDict(dict(document), response_headers=headers)
+
+    def _headers(self, more: Mapping[str, Any] = MappingProxyType({})) -> CaseInsensitiveDict:
+        self.answers += 1
+        charge, token = str(self.answers), f"0:-1#{self.answers}"
+        headers = {"x-ms-request-charge": charge, "x-ms-session-token": token, **more}
+        self.client_connection.last_response_headers = CaseInsensitiveDict(headers)
+        return CaseInsensitiveDict(headers)
 
 
 def _must_hold(stands: Mapping[str, Any], given: Mapping[str, Any]) -> None:
