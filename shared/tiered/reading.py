@@ -129,8 +129,8 @@ def read_items(arguments: Arguments, paths: tuple[str, ...]) -> Steps[CosmosList
     whole = {key_in(each, paths): each for each in found if _stub_of(each) is None}
     documents = []
     for item, partition_key in arguments["items"]:
-        document = whole.get(key_of(item, partition_key))
-        if document is None:
+        document = whole.get(key_of(str(item), partition_key))
+        if document is None and isinstance(item, str):  # whatever else is Cosmos DB's alone to find
             document = yield from _or_none({"item": item, "partition_key": partition_key})
         if document is not None:
             documents.append(document)

@@ -369,6 +369,14 @@ def test_many_are_read_as_one_by_one() -> None:
     assert [each["id"] for each in place.tiered.read_items(asked)] == ["i", "j"]
 
 
+def test_many_are_read_although_one_id_is_no_text() -> None:
+    """The archive has no such id; Cosmos DB alone may find one."""
+    place = a_place().retired()
+    assert [
+        each["id"] for each in place.tiered.read_items(cast("Any", [(7, "p"), ("i", "p")]))
+    ] == ["i"]
+
+
 def test_queries_give_documents_for_stubs() -> None:
     """Whole stubs only; a projection is what was asked for, and a deleted guard is nothing."""
     place = stubbed(a_place())

@@ -55,7 +55,7 @@ class CosmosTwin:
 
     def read_items(self, items: Any, **given: Any) -> CosmosList:
         self._begin("read_items", given)
-        keys = [key_of(*each) for each in items]
+        keys = [key_of(*each) for each in items if isinstance(each[0], str)]
         found = [dict(self.documents[key]) for key in keys if key in self.documents]
         return CosmosList(found, response_headers=self._headers())
 
