@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -111,7 +112,8 @@ def gated_site(plan: SeedPlan) -> Iterator[Site]:
             place = Place(
                 sandbox=sandbox, name="moved", container="records", sink="archive", seeded=seeded
             )
-            sandbox.admin.tell_history(place.business(minutes=30))
+            going_on = place.business(minutes=60, until_s=int(time.time()) + 1_800)
+            sandbox.admin.tell_history(going_on)
             yield Site(sandbox=sandbox, gate=gate, place=place)
 
 
