@@ -57,3 +57,14 @@ def _value(part: Any) -> Any:
     if part is NonePartitionKeyValue or not isinstance(part, str | bool | int | float):
         return MISSING_VALUE
     return part
+
+
+def spelt(key: Key, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What says a hierarchical key with a missing part, of which azure-cosmos would make null.
+
+    It reads a body's key by itself, and null is another key than none.
+    """
+    values = key_values(key)
+    if len(values) == 1 or MISSING_VALUE not in values:
+        return {}
+    return {"request_options": {**arguments.get("request_options", {}), "partitionKey": values}}

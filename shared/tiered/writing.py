@@ -23,7 +23,7 @@ from shared.domain.canonical import canonical_document, digest
 from shared.domain.guards import guard_for, is_guard
 from shared.domain.pointers import Key, Pointer
 from shared.tiered.conditions import condition_of, only, unconditional
-from shared.tiered.keys import as_asked, id_of, key_of, named_by
+from shared.tiered.keys import as_asked, id_of, key_of, named_by, spelt
 from shared.tiered.reading import Arguments, Look, look
 from shared.tiered.refusals import condition_failed, contended, exists, not_found
 from shared.tiered.steps import Steps, ToCold, ToCosmos
@@ -256,7 +256,8 @@ def _put_over(
             yield from _removed(key, item, etag)
             raise _Again
     try:
-        made: CosmosDict = yield ToCosmos(method="replace_item", arguments=writing | only(etag))
+        asked = writing | only(etag) | spelt(key, writing)
+        made: CosmosDict = yield ToCosmos(method="replace_item", arguments=asked)
     except CosmosResourceNotFoundError as error:
         yield ToCold(method="mark", argument=key)  # whoever deleted the guard meant the document
         raise _Again from error
@@ -270,7 +271,8 @@ def _guarded(found: Look, key: Key, paths: tuple[str, ...]) -> Steps[CosmosDict]
         raise _Again
     guard = guard_for(key, paths=paths, pointer=found.archived)
     try:
-        made: CosmosDict = yield ToCosmos(method="create_item", arguments={"body": guard})
+        asked = {"body": guard} | spelt(key, {})
+        made: CosmosDict = yield ToCosmos(method="create_item", arguments=asked)
     except CosmosResourceExistsError as error:
         now = yield from look(key, _reading(key, key[1]))
         if now.holder is None and now.archived == found.archived:
