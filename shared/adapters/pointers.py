@@ -31,6 +31,7 @@ BAR = "|"
 _MARK = "begun"
 
 T = TypeVar("T")
+_MayStand = Callable[[Pointer | None, Pointer], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,9 @@ class TablePointers:
     def put_answering(self, source: str, pointers: Mapping[Key, Pointer]) -> frozenset[Key]:
         standing: set[Key] = set()
         for name, batch in _batches(source, pointers):
-            standing |= self._settled(source, partial(self._put_answering, source, name, batch))
+            standing |= self._settled(
+                source, partial(self._put_where, _answering, source, name, batch)
+            )
         return frozenset(standing)
 
     def begin(self, source: str, now_s: float) -> float:
@@ -84,10 +87,13 @@ class TablePointers:
         try:
             self._table.submit(name, new, thing=thing)
         except Conflict:
-            return self._settled(source, partial(self._put_beside, source, name, batch))
+            return self._settled(source, partial(self._put_where, _beside, source, name, batch))
         return set(batch)
 
-    def _put_beside(self, source: str, name: str, batch: Mapping[Key, Pointer]) -> set[Key]:
+    def _put_where(
+        self, may: _MayStand, source: str, name: str, batch: Mapping[Key, Pointer]
+    ) -> set[Key]:
+        """Write each pointer that may stand beside what is there now, or in its place."""
         thing = _thing(source)
         standing: set[Key] = set()
         writes: list[Write] = []
@@ -95,27 +101,11 @@ class TablePointers:
             place = _place(source, key)
             row = self._row(source, place)
             found = None if row is None else _pointer(row, thing)
-            if found is not None and not found.yields_to(pointer):
+            if not may(found, pointer):
                 continue
             standing.add(key)
             if found != pointer:
                 writes.append(_write(place, pointer, row.version if row else "", thing))
-        self._table.submit(name, writes, thing=thing)
-        return standing
-
-    def _put_answering(self, source: str, name: str, batch: Mapping[Key, Pointer]) -> set[Key]:
-        thing = _thing(source)
-        standing: set[Key] = set()
-        writes: list[Write] = []
-        for key, pointer in batch.items():
-            place = _place(source, key)
-            row = self._row(source, place)
-            found = None if row is None else _pointer(row, thing)
-            if row is None or not pointer.may_answer(found):
-                continue
-            standing.add(key)
-            if found != pointer:
-                writes.append(_write(place, pointer, row.version, thing))
         self._table.submit(name, writes, thing=thing)
         return standing
 
@@ -171,6 +161,14 @@ class TablePointers:
 def _marked(source: str) -> str:
     """The partition of a source's mark; no hash leads there."""
     return f"{spelt(source)}{BAR}{_MARK}"
+
+
+def _beside(found: Pointer | None, pointer: Pointer) -> bool:
+    return found is None or found.yields_to(pointer)
+
+
+def _answering(found: Pointer | None, pointer: Pointer) -> bool:
+    return found is not None and pointer.may_answer(found)
 
 
 def _place(source: str, key: Key) -> _Place:
